@@ -13,7 +13,8 @@ import org.jspecify.annotations.Nullable;
  * @param answers reference answers, possibly none
  * @param mask segmentation mask as image-file bytes, 0 = background; null when there is none
  */
-@SuppressWarnings("ArrayRecordComponent") // Bytes of an image file; never compared or hashed as such.
+@SuppressWarnings(
+    "ArrayRecordComponent") // Bytes of an image file; never compared or hashed as such.
 public record Question(
     String sampleId,
     @Nullable String imageId,

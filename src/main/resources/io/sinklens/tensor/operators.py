@@ -1,0 +1,158 @@
+class Operators(Module):
+  __parameters__ = []
+  __buffers__ = []
+
+  # TorchScript, read as text by Operators.java: one method an operator, torch.NAME an aten operator.
+  # dtypes are torch's numbers: 5 float16, 6 float32, 15 bfloat16.
+  # Letters of shapes: R rows, H heads, K key-value heads, G = H / K, S queries, P keys of the shared
+  # prefix, T keys of the rows' own, D head size.
+
+  # --- Storage
+
+  # The file as elements of one dtype, mapped privately: pages are read when first used, and a write
+  # never reaches the file.
+  def map_file(self: __torch__.Operators, path: str, elements: int, dtype: int) -> Tensor:
+    return torch.from_file(path, False, elements, dtype=dtype, layout=None, device=None, pin_memory=None)
+
+  # A tensor inside a mapped file, without a copy.
+  def view_range(self: __torch__.Operators, file: Tensor, begin: int, end: int, shape: List[int]) -> Tensor:
+    return torch.reshape(torch.slice(file, 0, begin, end, 1), shape)
+
+  def to(self: __torch__.Operators, x: Tensor, dtype: int) -> Tensor:
+    return torch.to(x, dtype, False, False, None)
+
+  def zeros(self: __torch__.Operators, shape: List[int], dtype: int) -> Tensor:
+    return torch.zeros(shape, dtype=dtype, layout=None, device=None, pin_memory=None)
+
+  # --- Layers
+
+  def linear(self: __torch__.Operators, x: Tensor, weight: Tensor) -> Tensor:
+    return torch.linear(x, weight)
+
+  def linear_bias(self: __torch__.Operators, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.linear(x, weight, bias)
+
+  def embedding(self: __torch__.Operators, ids: Tensor, weight: Tensor) -> Tensor:
+    return torch.embedding(weight, ids, -1, False, False)
+
+  def patches(self: __torch__.Operators, pixels: Tensor, weight: Tensor, stride: int) -> Tensor:
+    return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, None, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
+
+  # The mean square and the scaling are float32; the product with the weight is the model's dtype.
+  def rms_norm(self: __torch__.Operators, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    h = torch.to(x, 6, False, False, None)
+    scale = torch.rsqrt(torch.add(torch.mean(torch.pow(h, 2), [-1], True), eps))
+    return torch.mul(weight, torch.to(torch.mul(h, scale), ops.prim.dtype(x), False, False, None))
+
+  def layer_norm(self: __torch__.Operators, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    return torch.layer_norm(x, torch.size(weight), weight, bias, eps, False)
+
+  def gelu(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.gelu(x, approximate="none")
+
+  def gelu_tanh(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.gelu(x, approximate="tanh")
+
+  def quick_gelu(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.mul(x, torch.sigmoid(torch.mul(x, 1.702)))
+
+  def silu(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.silu(x)
+
+  # --- Rotary position embedding
+
+  # Angles of positions [...] for half the head size, doubled: [..., D], float32.
+  def rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, head_size: int) -> Tensor:
+    exponents = torch.div(torch.arange(0, head_size, 2, dtype=6, layout=None, device=None, pin_memory=None), head_size)
+    frequencies = torch.reciprocal(torch.pow(theta, exponents))
+    angles = torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies)
+    return torch.cat([angles, angles], -1)
+
+  # x [R, H, S, D] with the halves of D turned by cos and sin [R or 1, S, D].
+  def rope(self: __torch__.Operators, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    halves = torch.chunk(x, 2, -1)
+    turned = torch.cat([torch.neg(halves[1]), halves[0]], -1)
+    return torch.add(torch.mul(x, torch.unsqueeze(cos, 1)), torch.mul(turned, torch.unsqueeze(sin, 1)))
+
+  # --- Attention over a shared prefix and the rows' own keys. A prefix of no keys is a plain pass.
+
+  # Every key visible to every query: q, k, v [R, H, S, D].
+  def attention(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return torch.scaled_dot_product_attention(q, k, v, None, 0., False, scale=scale)
+
+  # Query s sees keys 0 to s: q [R, H, S, D], k and v [R, K, S, D].
+  def causal_attention(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
+    return torch.scaled_dot_product_attention(q, k, v, None, 0., True, scale=scale, enable_gqa=True)
+
+  # Weights never written out: the two parts are attended apart and merged by their log-sum-exps.
+  # q [R, H, S, D], prefix_k and prefix_v [K, P, D], own_k and own_v [R, K, T, D], mask [R, 1, S, T]
+  # added to own scores. Reads the prefix once for all rows.
+  def shared_attention(self: __torch__.Operators, q: Tensor, prefix_k: Tensor, prefix_v: Tensor, own_k: Tensor, own_v: Tensor, mask: Tensor, scale: float) -> Tensor:
+    R, H, S, D = torch.size(q)
+    K = torch.size(prefix_k, 0)
+    G = torch.floordiv(H, K)
+    folded = torch.reshape(torch.transpose(torch.reshape(q, [R, K, G * S, D]), 0, 1), [1, K, R * G * S, D])
+    prefix_out, prefix_lse = torch._scaled_dot_product_flash_attention_for_cpu(folded, torch.unsqueeze(prefix_k, 0), torch.unsqueeze(prefix_v, 0), 0., False, attn_mask=None, scale=scale)
+    prefix_out = torch.reshape(torch.transpose(torch.reshape(prefix_out, [K, R, G * S, D]), 0, 1), [R, H, S, D])
+    prefix_lse = torch.reshape(torch.transpose(torch.reshape(prefix_lse, [K, R, G * S]), 0, 1), [R, H, S, 1])
+    own_out, own_lse = torch._scaled_dot_product_flash_attention_for_cpu(q, torch.repeat_interleave(own_k, G, 1), torch.repeat_interleave(own_v, G, 1), 0., False, attn_mask=mask, scale=scale)
+    own_share = torch.sigmoid(torch.sub(torch.unsqueeze(own_lse, -1), prefix_lse))
+    merged = torch.lerp(torch.to(prefix_out, 6, False, False, None), torch.to(own_out, 6, False, False, None), own_share)
+    return torch.to(merged, ops.prim.dtype(q), False, False, None)
+
+  # Scaled and masked scores of both parts side by side, in the model's dtype: [R, H, S, P + T].
+  def attention_scores(self: __torch__.Operators, q: Tensor, prefix_k: Tensor, own_k: Tensor, mask: Tensor, scale: float) -> Tensor:
+    R, H, S, D = torch.size(q)
+    K = torch.size(prefix_k, 0)
+    G = torch.floordiv(H, K)
+    P = torch.size(prefix_k, 1)
+    T = torch.size(own_k, 2)
+    folded = torch.reshape(torch.transpose(torch.reshape(q, [R, K, G * S, D]), 0, 1), [K, R * G * S, D])
+    prefix = torch.matmul(folded, torch.transpose(prefix_k, 1, 2))
+    prefix = torch.reshape(torch.transpose(torch.reshape(prefix, [K, R, G * S, P]), 0, 1), [R, H, S, P])
+    own = torch.reshape(torch.matmul(torch.reshape(q, [R, K, G * S, D]), torch.transpose(own_k, 2, 3)), [R, H, S, T])
+    return torch.cat([torch.mul(prefix, scale), torch.add(torch.mul(own, scale), mask)], -1)
+
+  # float32 weights of scores of any dtype.
+  def softmax(self: __torch__.Operators, scores: Tensor) -> Tensor:
+    return torch.softmax(scores, -1, dtype=6)
+
+  # Values under weights [R, H, S, P] and [R, H, S, T], in the values' dtype: [R, H, S, D].
+  def attend(self: __torch__.Operators, prefix_weights: Tensor, own_weights: Tensor, prefix_v: Tensor, own_v: Tensor) -> Tensor:
+    R, H, S, P = torch.size(prefix_weights)
+    T = torch.size(own_weights, 3)
+    K, _, D = torch.size(prefix_v)
+    G = torch.floordiv(H, K)
+    dtype = ops.prim.dtype(own_v)
+    own = torch.matmul(torch.reshape(torch.to(own_weights, dtype, False, False, None), [R, K, G * S, T]), own_v)
+    if P == 0:
+      out = own
+    else:
+      folded = torch.reshape(torch.transpose(torch.reshape(torch.to(prefix_weights, dtype, False, False, None), [R, K, G * S, P]), 0, 1), [K, R * G * S, P])
+      out = torch.add(own, torch.transpose(torch.reshape(torch.matmul(folded, prefix_v), [K, R, G * S, D]), 0, 1))
+    return torch.reshape(out, [R, H, S, D])
+
+  # --- Key-value cache
+
+  # Writes value [R, K, S, D] into cache [R, K, capacity, D] in place; row r's token s goes to
+  # positions[r, s].
+  def cache_append(self: __torch__.Operators, cache: Tensor, value: Tensor, positions: Tensor) -> Tensor:
+    rows = torch.unsqueeze(torch.arange(0, torch.size(cache, 0), 1, dtype=4, layout=None, device=None, pin_memory=None), 1)
+    indices = annotate(List[Optional[Tensor]], [rows, None, positions])
+    return torch.index_put_(cache, indices, torch.transpose(value, 1, 2), False)
+
+  # 0 where a query may see an own key, minus infinity where not: query positions [R, S], keys 0 to
+  # T - 1; [R, 1, S, T] in the model's dtype.
+  def causal_mask(self: __torch__.Operators, positions: Tensor, keys: int, dtype: int) -> Tensor:
+    columns = torch.arange(0, keys, 1, dtype=4, layout=None, device=None, pin_memory=None)
+    hidden = torch.gt(columns, torch.unsqueeze(positions, -1))
+    zeros = torch.zeros(torch.size(hidden), dtype=dtype, layout=None, device=None, pin_memory=None)
+    return torch.unsqueeze(torch.masked_fill(zeros, hidden, -inf), 1)
+
+  # --- Sinks
+
+  # max over dimensions of abs(x[d]) / sqrt(mean of squares + eps) in float32: x [R, S, hidden] to [R, S].
+  def sink_values(self: __torch__.Operators, x: Tensor, dimensions: Tensor, eps: float) -> Tensor:
+    h = torch.to(x, 6, False, False, None)
+    scale = torch.rsqrt(torch.add(torch.mean(torch.pow(h, 2), [-1]), eps))
+    return torch.mul(torch.amax(torch.abs(torch.index_select(h, -1, dimensions)), [-1], False), scale)
