@@ -109,6 +109,24 @@ public final class Operators implements AutoCloseable {
     return run(pixels, "patches", pixels, weight, Long.valueOf(patchSize));
   }
 
+  /** One token {@code [hidden]} before the others: {@code [row, token, hidden]}, one longer. */
+  public NDArray prependToken(NDArray x, NDArray token) {
+    return run(x, "prepend_token", x, token);
+  }
+
+  /** Tokens after tokens: two {@code [token, hidden]} to {@code [1, token, hidden]}. */
+  public NDArray concatTokens(NDArray x, NDArray y) {
+    return run(x, "concat_tokens", x, y);
+  }
+
+  /**
+   * One token of every row: {@code [row, token, hidden]}, int64 {@code [row]} to {@code [row,
+   * hidden]}.
+   */
+  public NDArray pickTokens(NDArray x, NDArray tokens) {
+    return run(x, "pick_tokens", x, tokens);
+  }
+
   /** Root-mean-square norm, in float32 up to the product with {@code weight}. */
   public NDArray rmsNorm(NDArray x, NDArray weight, double eps) {
     return run(x, "rms_norm", x, weight, eps);
@@ -200,6 +218,11 @@ public final class Operators implements AutoCloseable {
     return run(query, "attention_scores", query, prefixKey, ownKey, mask, scale);
   }
 
+  /** Both parts of attention side by side, prefix keys before own keys. */
+  public NDArray concatKeys(NDArray prefix, NDArray own) {
+    return run(prefix, "concat_keys", prefix, own);
+  }
+
   /** Softmax over the last dimension, computed and returned in float32. */
   public NDArray softmax(NDArray scores) {
     return run(scores, "softmax", scores);
@@ -239,6 +262,14 @@ public final class Operators implements AutoCloseable {
   public NDArray causalMask(NDArray positions, int keys, Dtype dtype) {
     return run(
         positions, "causal_mask", positions, Long.valueOf(keys), Long.valueOf(dtype.torchNumber()));
+  }
+
+  /**
+   * The greedy choice: {@code logits [row, vocabulary]} to float64 {@code [row, 3]} holding the
+   * first of the largest, its natural-log probability, and the smallest logit.
+   */
+  public NDArray greedy(NDArray logits) {
+    return run(logits, "greedy", logits);
   }
 
   /**

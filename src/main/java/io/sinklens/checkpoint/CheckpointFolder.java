@@ -1,0 +1,196 @@
+package io.sinklens.checkpoint;
+
+import io.sinklens.tensor.Dtype;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collections;
+import java.util.EnumMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.SortedMap;
+import java.util.TreeMap;
+import java.util.stream.Stream;
+
+/**
+ * A Hugging Face checkpoint folder on local disk: {@code config.json} and safetensors.
+ *
+ * <p>Nothing in it is executed: pickled weights are refused, and so is whatever would have to be
+ * combined or decompressed first (adapters, quantised weights, GGUF). Opening reads the headers of
+ * the weight files, never their data.
+ */
+public final class CheckpointFolder {
+  private static final String CONFIG = "config.json";
+  private static final String WEIGHTS = "model.safetensors";
+  private static final String INDEX = "model.safetensors.index.json";
+  private static final int SHOWN_FILES = 8;
+
+  private final Path path;
+  private final ConfigJson config;
+  private final List<SafetensorsHeader> headers;
+  private final SortedMap<String, TensorInfo> tensors;
+  private final Dtype storedDtype;
+
+  private CheckpointFolder(Path path, ConfigJson config, List<SafetensorsHeader> headers) {
+    this.path = path;
+    this.config = config;
+    this.headers = headers;
+    SortedMap<String, TensorInfo> all = new TreeMap<>();
+    headers.forEach(header -> all.putAll(header.tensors()));
+    this.tensors = Collections.unmodifiableSortedMap(all);
+    this.storedDtype = mostStored(path, tensors);
+  }
+
+  /**
+   * Reads the configuration and the headers of the weights.
+   *
+   * <p>As in transformers, {@code model.safetensors} is preferred to an index of shards.
+   *
+   * @throws IllegalArgumentException if this is not a checkpoint that can be used, with what to do
+   */
+  public static CheckpointFolder open(Path folder) {
+    List<String> files = files(folder);
+    if (!files.contains(CONFIG)) {
+      throw refusal(folder, missingConfig(files));
+    }
+    boolean single = files.contains(WEIGHTS);
+    if (!single && !files.contains(INDEX)) {
+      throw refusal(folder, missingWeights(files));
+    }
+    ConfigJson config = ConfigJson.read(folder.resolve(CONFIG));
+    requireUnquantised(config);
+    config.optionalChild("text_config").ifPresent(CheckpointFolder::requireUnquantised);
+    config.optionalChild("vision_config").ifPresent(CheckpointFolder::requireUnquantised);
+    return new CheckpointFolder(
+        folder,
+        config,
+        single
+            ? List.of(SafetensorsHeader.read(folder.resolve(WEIGHTS)))
+            : ShardIndex.headers(folder.resolve(INDEX)));
+  }
+
+  public Path path() {
+    return path;
+  }
+
+  /** The root of {@code config.json}. */
+  public ConfigJson config() {
+    return config;
+  }
+
+  /** Another JSON object of the folder, such as {@code generation_config.json}, if it is there. */
+  public Optional<ConfigJson> json(String fileName) {
+    Path file = path.resolve(fileName);
+    return Files.isRegularFile(file) ? Optional.of(ConfigJson.read(file)) : Optional.empty();
+  }
+
+  /** All tensors, under the names the files give them. */
+  public SortedMap<String, TensorInfo> tensors() {
+    return tensors;
+  }
+
+  /** The type that most bytes of the weights are stored in. */
+  public Dtype storedDtype() {
+    return storedDtype;
+  }
+
+  /**
+   * Tells this checkpoint from others: a SHA-256 of its settings and of samples of its weights, in
+   * hexadecimal. Does not depend on where the folder lies. Reads some megabytes at every call.
+   */
+  public String fingerprint() {
+    return Fingerprint.of(path, headers);
+  }
+
+  /** The weight files, in the order of names. */
+  List<Path> weightFiles() {
+    return headers.stream().map(SafetensorsHeader::file).sorted().toList();
+  }
+
+  private static List<String> files(Path folder) {
+    if (Files.isRegularFile(folder)) {
+      throw refusal(
+          folder,
+          folder.toString().endsWith(".gguf")
+              ? gguf(folder.getFileName() + "")
+              : "it is a file; give the folder that holds config.json and safetensors");
+    }
+    if (!Files.isDirectory(folder)) {
+      throw refusal(folder, "there is no such folder");
+    }
+    try (Stream<Path> entries = Files.list(folder)) {
+      return entries.map(entry -> entry.getFileName() + "").sorted().toList();
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot read checkpoint " + folder, e);
+    }
+  }
+
+  private static String missingConfig(List<String> files) {
+    if (files.isEmpty()) {
+      return "the folder is empty";
+    }
+    boolean explained =
+        files.contains("adapter_config.json")
+            || files.stream().anyMatch(file -> isPickle(file) || file.endsWith(".gguf"));
+    return explained ? missingWeights(files) : "it has no config.json, only " + shown(files);
+  }
+
+  private static String missingWeights(List<String> files) {
+    if (files.stream().anyMatch(file -> file.startsWith("adapter_"))) {
+      return "it holds only an adapter; merge it into its base model first "
+          + "(peft: merge_and_unload, then save_pretrained)";
+    }
+    for (String file : files) {
+      if (isPickle(file)) {
+        return ("its weights are pickles (%s), which can run code; convert them with transformers: "
+                + "from_pretrained, then save_pretrained(folder, safe_serialization=True)")
+            .formatted(file);
+      }
+    }
+    for (String file : files) {
+      if (file.endsWith(".gguf")) {
+        return gguf(file);
+      }
+    }
+    return "it has neither %s nor %s, only %s".formatted(WEIGHTS, INDEX, shown(files));
+  }
+
+  private static boolean isPickle(String file) {
+    return file.matches("(pytorch_model|consolidated).*\\.bin|.*\\.(pth|pt|ckpt|pkl|pickle)");
+  }
+
+  private static String gguf(String file) {
+    return file + " is GGUF, which is not supported; get the safetensors checkpoint it was made of";
+  }
+
+  private static String shown(List<String> files) {
+    String names = String.join(", ", files.stream().limit(SHOWN_FILES).toList());
+    return StrictJson.shown(files.size() <= SHOWN_FILES ? names : names + ", ...");
+  }
+
+  private static void requireUnquantised(ConfigJson config) {
+    config.requireAbsent(
+        "quantization_config", "quantised weights are not supported; get the original checkpoint");
+  }
+
+  private static Dtype mostStored(Path folder, Map<String, TensorInfo> tensors) {
+    Map<Dtype, Long> bytes = new EnumMap<>(Dtype.class);
+    for (TensorInfo tensor : tensors.values()) {
+      tensor.weightDtype().ifPresent(dtype -> bytes.merge(dtype, tensor.bytes(), Long::sum));
+    }
+    return bytes.entrySet().stream()
+        .max(Map.Entry.comparingByValue())
+        .map(Map.Entry::getKey)
+        .orElseThrow(
+            () ->
+                refusal(
+                    folder,
+                    "none of its %d tensors is F32, F16 or BF16".formatted(tensors.size())));
+  }
+
+  private static IllegalArgumentException refusal(Path folder, String reason) {
+    return new IllegalArgumentException("Cannot open checkpoint %s: %s".formatted(folder, reason));
+  }
+}

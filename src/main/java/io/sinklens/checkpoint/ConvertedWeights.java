@@ -1,0 +1,165 @@
+package io.sinklens.checkpoint;
+
+import io.sinklens.tensor.Dtype;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.SortedMap;
+import java.util.TreeMap;
+
+/**
+ * Weights in another type than a checkpoint stores them in, kept in a folder for the next run.
+ *
+ * <p>What cannot be mapped as it lies (another type, or elements off their alignment) is converted
+ * once into a safetensors file named after the checkpoint's fingerprint and the type, which is then
+ * mapped like a checkpoint's own. So a large model needs the memory it touches and no more, and
+ * several processes share it. The file is checked against the checkpoint whenever it is used and
+ * made anew when it does not fit; deleting it is always safe.
+ *
+ * @param folder where the files are; made when needed
+ * @param minBytes checkpoints with less to convert are converted in memory at every start
+ */
+record ConvertedWeights(Path folder, long minBytes) {
+  private static final long STANDARD_MIN_BYTES = 256L << 20;
+  private static final int CHUNK_ELEMENTS = 1 << 18;
+
+  /** In {@code $SINKLENS_CACHE}, else {@code $XDG_CACHE_HOME/sinklens}, else below the home. */
+  static ConvertedWeights standard() {
+    return new ConvertedWeights(folder(System.getenv()), STANDARD_MIN_BYTES);
+  }
+
+  static Path folder(Map<String, String> environment) {
+    String own = environment.getOrDefault("SINKLENS_CACHE", "");
+    if (!own.isEmpty()) {
+      return Path.of(own);
+    }
+    String caches = environment.getOrDefault("XDG_CACHE_HOME", "");
+    Path parent =
+        caches.isEmpty() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(caches);
+    return parent.resolve("sinklens");
+  }
+
+  /**
+   * Where the converted tensors lie, by raw name: all that have to be converted, or none when they
+   * are too small to be worth a file.
+   */
+  SortedMap<String, TensorInfo> of(CheckpointFolder checkpoint, Dtype dtype) {
+    SortedMap<String, List<Long>> shapes = new TreeMap<>();
+    long bytes = 0;
+    for (TensorInfo tensor : checkpoint.tensors().values()) {
+      if (tensor.weightDtype().isPresent() && !tensor.isMappableAs(dtype)) {
+        shapes.put(tensor.name(), tensor.shape());
+        bytes += tensor.elements() * dtype.bytes();
+      }
+    }
+    if (shapes.isEmpty() || bytes < minBytes) {
+      return new TreeMap<>();
+    }
+    Path file =
+        folder.resolve(
+            "%s-%s.safetensors"
+                .formatted(
+                    checkpoint.fingerprint(), dtype.safetensorsName().toLowerCase(Locale.ROOT)));
+    Map<String, String> metadata = Map.of("converted-from", sources(checkpoint));
+    if (!holds(file, shapes, dtype, metadata)) {
+      requireSpace(bytes);
+      SafetensorsWriter.write(
+          file,
+          shapes,
+          dtype,
+          metadata,
+          (channel, name) -> convert(tensor(checkpoint, name), dtype, channel));
+    }
+    return SafetensorsHeader.read(file).tensors();
+  }
+
+  /** What the fingerprint may miss, since it samples: when the weight files were last written. */
+  private static String sources(CheckpointFolder checkpoint) {
+    StringBuilder sources = new StringBuilder();
+    for (Path file : checkpoint.weightFiles()) {
+      try {
+        sources
+            .append(sources.isEmpty() ? "" : "; ")
+            .append(file.getFileName())
+            .append(' ')
+            .append(Files.size(file))
+            .append(' ')
+            .append(Files.getLastModifiedTime(file));
+      } catch (IOException e) {
+        throw new UncheckedIOException("Cannot read " + file, e);
+      }
+    }
+    return sources.toString();
+  }
+
+  private static boolean holds(
+      Path file, SortedMap<String, List<Long>> shapes, Dtype dtype, Map<String, String> metadata) {
+    if (!Files.isRegularFile(file)) {
+      return false;
+    }
+    SafetensorsHeader header;
+    try {
+      header = SafetensorsHeader.read(file);
+    } catch (IllegalArgumentException e) {
+      return false; // Damaged; it will be made anew.
+    }
+    SortedMap<String, List<Long>> held = new TreeMap<>();
+    header
+        .tensors()
+        .values()
+        .forEach(
+            tensor -> {
+              if (tensor.isMappableAs(dtype)) {
+                held.put(tensor.name(), tensor.shape());
+              }
+            });
+    return header.metadata().equals(metadata) && held.equals(shapes);
+  }
+
+  private void requireSpace(long bytes) {
+    try {
+      Files.createDirectories(folder);
+      long free = Files.getFileStore(folder).getUsableSpace();
+      if (free < bytes) {
+        throw new IllegalArgumentException(
+            ("Cannot convert weights in %s: %d bytes are needed, %d are free "
+                    + "(another folder can be given as SINKLENS_CACHE)")
+                .formatted(folder, bytes, free));
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot convert weights in " + folder, e);
+    }
+  }
+
+  private static TensorInfo tensor(CheckpointFolder checkpoint, String name) {
+    TensorInfo tensor = checkpoint.tensors().get(name);
+    if (tensor == null) {
+      throw new IllegalStateException("No tensor " + name);
+    }
+    return tensor;
+  }
+
+  private static void convert(TensorInfo tensor, Dtype dtype, FileChannel target)
+      throws IOException {
+    Dtype stored = tensor.weightDtype().orElseThrow();
+    ByteBuffer source = ByteBuffer.allocateDirect(CHUNK_ELEMENTS * stored.bytes());
+    ByteBuffer converted = ByteBuffer.allocateDirect(CHUNK_ELEMENTS * dtype.bytes());
+    float[] values = new float[CHUNK_ELEMENTS];
+    try (FileChannel channel = FileChannel.open(tensor.file())) {
+      for (long next = tensor.begin(); next < tensor.end(); next += source.capacity()) {
+        source.clear().limit((int) Math.min(source.capacity(), tensor.end() - next));
+        SafetensorsHeader.fill(channel, next, source);
+        int count = source.flip().limit() / stored.bytes();
+        FloatCoding.decode(source, stored, values, count);
+        FloatCoding.encode(values, count, dtype, converted.clear());
+        SafetensorsWriter.drain(target, converted.flip());
+      }
+    }
+  }
+}

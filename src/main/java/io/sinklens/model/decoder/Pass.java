@@ -1,0 +1,84 @@
+package io.sinklens.model.decoder;
+
+import ai.djl.ndarray.NDArray;
+import java.util.Arrays;
+
+/**
+ * One run of a batch through the layers: which tokens, after which prefix, with which cache.
+ *
+ * <p>Own positions count from the end of the prefix; a query sees all of the prefix and the own
+ * keys up to its own position.
+ */
+public final class Pass {
+  private final SharedPrefix prefix;
+  private final KeyValueCache cache;
+  private final NDArray positions;
+  private final int ownKeys;
+  private final int[] answerQueries;
+
+  /**
+   * Describes a pass.
+   *
+   * @param prefix what all rows have seen before their own tokens
+   * @param cache keys and values of the rows' own tokens, extended by the pass
+   * @param positions own position of every query, int64 {@code [row, query]}
+   * @param ownKeys own keys after the pass, the largest position plus one
+   * @param answerQueries for every row the query that gives its next answer token, or -1 where none
+   *     does: the row is finished, or the pass only fills the cache
+   */
+  public Pass(
+      SharedPrefix prefix,
+      KeyValueCache cache,
+      NDArray positions,
+      int ownKeys,
+      int[] answerQueries) {
+    this.prefix = prefix;
+    this.cache = cache;
+    this.positions = positions;
+    this.ownKeys = ownKeys;
+    this.answerQueries = answerQueries.clone();
+  }
+
+  public SharedPrefix prefix() {
+    return prefix;
+  }
+
+  KeyValueCache cache() {
+    return cache;
+  }
+
+  /** Own positions of the queries, int64 {@code [row, query]}. */
+  public NDArray positions() {
+    return positions;
+  }
+
+  /** Own keys a row can ever hold in this batch. */
+  public int capacity() {
+    return cache.capacity();
+  }
+
+  /** Rows of the batch. */
+  public int rows() {
+    return answerQueries.length;
+  }
+
+  /** Queries of a row, padding included. */
+  public int queries() {
+    return (int) positions.getShape().get(1);
+  }
+
+  /** Own keys a row holds after this pass, padding included. */
+  public int ownKeys() {
+    return ownKeys;
+  }
+
+  /** The query of a row that gives its next answer token, -1 where none does. */
+  public int answerQuery(int row) {
+    return answerQueries[row];
+  }
+
+  /** Whether any row takes an answer token from this pass. */
+  public boolean answers() {
+    return Arrays.stream(answerQueries).anyMatch(query -> query >= 0);
+  }
+}

@@ -1,0 +1,36 @@
+package io.sinklens.model.decoder;
+
+import ai.djl.ndarray.NDArray;
+import java.util.List;
+
+/**
+ * Keys and values of the tokens every row of a batch begins with, read by all and copied by none.
+ *
+ * <p>Attention is causal, so they depend on nothing that comes after: not on the question, and not
+ * on a hook that changes later queries.
+ */
+public final class SharedPrefix {
+  private final int length;
+  private final List<NDArray> keys;
+  private final List<NDArray> values;
+
+  /** Takes one array a layer, each {@code [key-value heads, prefix key, headSize]}. */
+  SharedPrefix(int length, List<NDArray> keys, List<NDArray> values) {
+    this.length = length;
+    this.keys = List.copyOf(keys);
+    this.values = List.copyOf(values);
+  }
+
+  /** Tokens of the prefix. */
+  public int length() {
+    return length;
+  }
+
+  NDArray key(int layer) {
+    return keys.get(layer);
+  }
+
+  NDArray value(int layer) {
+    return values.get(layer);
+  }
+}

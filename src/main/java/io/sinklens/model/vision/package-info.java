@@ -1,0 +1,9 @@
+/**
+ * Vision encoders: pixel values in, patch features out.
+ *
+ * <p>Start reading at {@link io.sinklens.model.vision.ClipVisionEncoder}.
+ */
+@NullMarked
+package io.sinklens.model.vision;
+
+import org.jspecify.annotations.NullMarked;
