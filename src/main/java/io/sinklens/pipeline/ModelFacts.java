@@ -1,0 +1,39 @@
+package io.sinklens.pipeline;
+
+import java.util.List;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * What a loaded model is, for manifests and for people.
+ *
+ * @param family such as {@code llava}
+ * @param path the checkpoint folder
+ * @param fingerprint SHA-256 over its settings and a sample of its weights
+ * @param dtype what it computes in, such as {@code bfloat16}
+ * @param device such as {@code cpu}
+ * @param preset the model preset in use, or null
+ * @param sinkDimensions the preset's, possibly none
+ * @param sinkThreshold the preset's, or null
+ * @param template the prompt template in use
+ * @param imageRule how images become square
+ * @param layers decoder layers
+ * @param heads query heads of a layer
+ */
+public record ModelFacts(
+    String family,
+    String path,
+    String fingerprint,
+    String dtype,
+    String device,
+    @Nullable String preset,
+    List<Integer> sinkDimensions,
+    @Nullable Double sinkThreshold,
+    String template,
+    String imageRule,
+    int layers,
+    int heads) {
+
+  public ModelFacts {
+    sinkDimensions = List.copyOf(sinkDimensions);
+  }
+}

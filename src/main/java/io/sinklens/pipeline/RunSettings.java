@@ -1,0 +1,258 @@
+package io.sinklens.pipeline;
+
+import java.io.Serializable;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Set;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * All settings of a run, resolved: what a job file says, with the defaults filled in.
+ *
+ * @param input where questions come from
+ * @param output where annotations go
+ * @param model which model, and how to run it
+ * @param generation how answers are generated
+ * @param variants what to do about attention, each answers every question
+ * @param statistics what to store about attention
+ * @param run how the job runs; changes nothing in the result
+ */
+public record RunSettings(
+    Input input,
+    Output output,
+    Model model,
+    Generation generation,
+    List<Variant> variants,
+    Statistics statistics,
+    Run run)
+    implements Serializable {
+
+  public RunSettings {
+    variants = List.copyOf(variants);
+    if (variants.isEmpty()) {
+      throw new IllegalArgumentException("Variants must not be empty");
+    }
+    Set<String> names = new HashSet<>();
+    for (Variant variant : variants) {
+      if (!names.add(variant.name())) {
+        throw new IllegalArgumentException(
+            "Variants must have different names, not twice " + variant.name());
+      }
+    }
+  }
+
+  /**
+   * Where questions come from.
+   *
+   * @param path Parquet files, a folder or a pattern, on any Hadoop file system
+   * @param columns which columns mean what
+   * @param images folder that image paths are resolved under, or null when images are stored inline
+   * @param filter SQL condition on the input's columns, or null for all rows
+   */
+  public record Input(
+      String path, Columns columns, @Nullable String images, @Nullable String filter)
+      implements Serializable {}
+
+  /**
+   * Which columns of the input mean what. Nested columns are written {@code a.b}.
+   *
+   * @param id columns that together identify a row; empty to number rows by file
+   * @param image image bytes, {@code struct<bytes, path>}, or a path
+   * @param imageId what identifies the image, or null to use the hash of its bytes
+   * @param question the question
+   * @param answers columns holding reference answers, strings or arrays of strings
+   * @param mask segmentation mask, as the image is stored, or null
+   */
+  public record Columns(
+      List<String> id,
+      String image,
+      @Nullable String imageId,
+      String question,
+      List<String> answers,
+      @Nullable String mask)
+      implements Serializable {
+
+    public Columns {
+      id = List.copyOf(id);
+      answers = List.copyOf(answers);
+    }
+  }
+
+  /**
+   * Where annotations go.
+   *
+   * @param path folder on any Hadoop file system
+   * @param keepColumns input columns to carry along
+   */
+  public record Output(String path, List<String> keepColumns) implements Serializable {
+    public Output {
+      keepColumns = List.copyOf(keepColumns);
+    }
+  }
+
+  /**
+   * Which model, and how to run it.
+   *
+   * @param path checkpoint folder in a Hugging Face layout
+   * @param preset name of a model preset, {@code auto} for the one that matches, or {@code none}
+   * @param template {@code auto}, {@code vicuna-v1} or {@code plain}
+   * @param imageRule {@code auto}, {@code crop} or {@code pad}
+   * @param exif {@code auto}, {@code apply} or {@code ignore}
+   * @param device {@code auto} or {@code cpu}
+   * @param dtype {@code auto}, {@code float32} or {@code bfloat16}
+   * @param promptSuffix appended to every question
+   */
+  public record Model(
+      String path,
+      String preset,
+      String template,
+      String imageRule,
+      String exif,
+      String device,
+      String dtype,
+      String promptSuffix)
+      implements Serializable {
+
+    public Model {
+      requireOneOf("model.template", template, "auto", "vicuna-v1", "plain");
+      requireOneOf("model.image-rule", imageRule, "auto", "crop", "pad");
+      requireOneOf("model.exif", exif, "auto", "apply", "ignore");
+      requireOneOf("model.device", device, "auto", "cpu");
+      requireOneOf("model.dtype", dtype, "auto", "float32", "bfloat16");
+    }
+  }
+
+  /**
+   * How answers are generated: greedily.
+   *
+   * @param maxNewTokens the longest answer, stop token included, above 0
+   * @param batchTokens tokens of prompts and answers that run together, above 0; a row that is
+   *     longer runs alone
+   * @param answerChoices answers whose first-token probabilities to store, possibly none
+   * @param topLogprobs most probable tokens to store for every answer token, 0 to 20
+   */
+  public record Generation(
+      int maxNewTokens, int batchTokens, List<String> answerChoices, int topLogprobs)
+      implements Serializable {
+
+    public Generation {
+      answerChoices = List.copyOf(answerChoices);
+      requireAtLeast("generation.max-new-tokens", maxNewTokens, 1);
+      requireAtLeast("generation.batch-tokens", batchTokens, 1);
+      requireAtLeast("generation.top-logprobs", topLogprobs, 0);
+      if (topLogprobs > 20) {
+        throw new IllegalArgumentException(
+            "generation.top-logprobs must be at most 20, not " + topLogprobs);
+      }
+    }
+  }
+
+  /**
+   * What to do about attention.
+   *
+   * @param name told apart by it in the output
+   * @param hook none, observe or var
+   * @param mode {@code paper} or {@code reference}
+   * @param sinkDimensions hidden dimensions that mark sinks; empty for the preset's
+   * @param sinkThreshold sink value from which a token is a sink (τ), above 0; null for the
+   *     preset's, else 20
+   * @param sinkTokens {@code prompt} or {@code all}
+   * @param minNonsinkRatio least share of image attention on non-sinks (ρ), 0 to 1
+   * @param minImageAttention least attention on the image, 0 to 1
+   * @param movedShare share of sink attention moved away (p), 0 to 1
+   * @param requireVisualSink whether layers without a visual sink are left alone
+   */
+  public record Variant(
+      String name,
+      Hook hook,
+      String mode,
+      List<Integer> sinkDimensions,
+      @Nullable Double sinkThreshold,
+      String sinkTokens,
+      double minNonsinkRatio,
+      double minImageAttention,
+      double movedShare,
+      boolean requireVisualSink)
+      implements Serializable {
+
+    public Variant {
+      sinkDimensions = List.copyOf(sinkDimensions);
+      if (name.isBlank()) {
+        throw new IllegalArgumentException("Variant name must not be blank");
+      }
+      requireOneOf("mode", mode, "paper", "reference");
+      requireOneOf("sink-tokens", sinkTokens, "prompt", "all");
+      requireFraction("min-nonsink-ratio", minNonsinkRatio);
+      requireFraction("min-image-attention", minImageAttention);
+      requireFraction("moved-share", movedShare);
+      if (sinkThreshold != null && !(sinkThreshold > 0 && sinkThreshold < 1e6)) {
+        throw new IllegalArgumentException("sink-threshold must be above 0, not " + sinkThreshold);
+      }
+    }
+  }
+
+  /** What a variant does; written in lower case. */
+  public enum Hook {
+    /** Nothing: fused attention, no statistics. */
+    NONE,
+    /** Measures and changes nothing. */
+    OBSERVE,
+    /** Redistributes visual attention. */
+    VAR
+  }
+
+  /**
+   * What to store about attention.
+   *
+   * @param level none or summary
+   */
+  public record Statistics(Level level) implements Serializable {
+    /** How much; written in lower case. */
+    public enum Level {
+      /** No sink columns. */
+      NONE,
+      /** Sinks, selected heads and means by head. */
+      SUMMARY
+    }
+  }
+
+  /**
+   * How the job runs.
+   *
+   * @param waveRows input rows committed together, above 0
+   * @param maxFailedShare share of failed rows above which the job ends with exit code 3, 0 to 1
+   * @param maxImagePixels images above it fail before they are decoded, above 0
+   */
+  public record Run(int waveRows, double maxFailedShare, long maxImagePixels)
+      implements Serializable {
+
+    public Run {
+      requireAtLeast("run.wave-rows", waveRows, 1);
+      requireFraction("run.max-failed-share", maxFailedShare);
+      if (maxImagePixels < 1) {
+        throw new IllegalArgumentException(
+            "run.max-image-pixels must be above 0, not " + maxImagePixels);
+      }
+    }
+  }
+
+  private static void requireOneOf(String key, String value, String... allowed) {
+    if (!List.of(allowed).contains(value)) {
+      throw new IllegalArgumentException(
+          "%s must be one of %s, not %s".formatted(key, String.join(", ", allowed), value));
+    }
+  }
+
+  private static void requireFraction(String key, double value) {
+    if (!(value >= 0 && value <= 1)) {
+      throw new IllegalArgumentException("%s must be from 0 to 1, not %s".formatted(key, value));
+    }
+  }
+
+  private static void requireAtLeast(String key, int value, int least) {
+    if (value < least) {
+      throw new IllegalArgumentException(
+          "%s must be at least %d, not %d".formatted(key, least, value));
+    }
+  }
+}
