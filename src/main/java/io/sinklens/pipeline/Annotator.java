@@ -9,34 +9,18 @@ import java.util.Iterator;
  *
  * <p>Questions on one image should follow each other: what they share is computed once.
  */
-public final class Annotator implements AutoCloseable {
-  private final ModelFacts facts;
+public interface Annotator extends AutoCloseable {
 
-  private Annotator(ModelFacts facts) {
-    this.facts = facts;
-  }
-
-  /**
-   * Loads the model of a run.
-   *
-   * @throws IllegalArgumentException in one line, for a checkpoint or settings that cannot be used
-   */
-  public static Annotator load(RunSettings settings) {
-    throw new UnsupportedOperationException(settings.toString());
-  }
-
-  public ModelFacts facts() {
-    return facts;
-  }
+  /** What was loaded. */
+  ModelFacts facts();
 
   /**
    * Annotates questions lazily: for every question one annotation a variant, in the order of the
    * variants. Several threads may each pull from an iterator of their own.
    */
-  public Iterator<Annotation> annotate(Iterator<Question> questions) {
-    throw new UnsupportedOperationException(questions.toString());
-  }
+  Iterator<Annotation> annotate(Iterator<Question> questions);
 
+  /** Frees the model. */
   @Override
-  public void close() {}
+  void close();
 }

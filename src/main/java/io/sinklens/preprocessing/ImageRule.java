@@ -1,0 +1,124 @@
+package io.sinklens.preprocessing;
+
+import io.sinklens.preprocessing.ImageGrid.Region;
+import io.sinklens.preprocessing.ImageGrid.View;
+import io.sinklens.preprocessing.PillowResize.Axis;
+import java.util.List;
+
+/**
+ * How a model family turns an image into pixel values. Rules are immutable and shared by threads.
+ *
+ * <p>{@link ImageRules} reads a checkpoint's own.
+ */
+public sealed interface ImageRule {
+
+  /** Pixel values and the grid of an image of any size. */
+  PixelValues apply(RgbImage image);
+
+  /** What the reference code of this rule does with a camera's orientation. */
+  Exif exif();
+
+  /**
+   * The rule of the llava-hf checkpoints ({@code CLIPImageProcessor}): the shorter edge is resized
+   * to {@code shortestEdge}, then the central square is cut out, black where it leaves the image.
+   * Borders of the longer edge are lost.
+   *
+   * @param shortestEdge pixels of the shorter edge after resizing, above 0
+   * @param cropSize pixels of the square's edges, above 0, a multiple of {@code patchSize}
+   * @param patchSize pixels of the edges of the square behind one image token, above 0
+   * @param normalization applied last
+   */
+  record ResizeAndCrop(int shortestEdge, int cropSize, int patchSize, Normalization normalization)
+      implements ImageRule {
+
+    public ResizeAndCrop {
+      requirePositive("Shortest edge", shortestEdge);
+      requirePatches(cropSize, patchSize);
+    }
+
+    @Override
+    public PixelValues apply(RgbImage image) {
+      int shorter = Math.min(image.width(), image.height());
+      // Longer edges are cut to whole pixels.
+      long width = (long) shortestEdge * image.width() / shorter;
+      long height = (long) shortestEdge * image.height() / shorter;
+      long left = Math.floorDiv(width - cropSize, 2);
+      long top = Math.floorDiv(height - cropSize, 2);
+      RgbImage cropped =
+          PillowResize.bicubic(
+              image,
+              new Axis(image.width(), 0, image.width(), width, left, cropSize),
+              new Axis(image.height(), 0, image.height(), height, top, cropSize),
+              new int[RgbImage.CHANNELS]);
+      double columnScale = (double) image.width() / width;
+      double rowScale = (double) image.height() / height;
+      Region region =
+          new Region(
+              left * columnScale, top * rowScale, cropSize * columnScale, cropSize * rowScale);
+      return singleView(image, cropped, cropSize / patchSize, region, normalization);
+    }
+
+    @Override
+    public Exif exif() {
+      return Exif.APPLY;
+    }
+  }
+
+  /**
+   * The rule of the original LLaVA code ({@code image_aspect_ratio: pad}): the image is put into
+   * the middle of a square of the mean colour, and the square is resized. Nothing is lost.
+   *
+   * @param size pixels of the square's edges after resizing, above 0, a multiple of {@code
+   *     patchSize}
+   * @param patchSize pixels of the edges of the square behind one image token, above 0
+   * @param normalization applied last; its mean is the colour of the padding
+   */
+  record PadToSquare(int size, int patchSize, Normalization normalization) implements ImageRule {
+
+    public PadToSquare {
+      requirePatches(size, patchSize);
+    }
+
+    @Override
+    public PixelValues apply(RgbImage image) {
+      int square = Math.max(image.width(), image.height());
+      int left = (square - image.width()) / 2;
+      int top = (square - image.height()) / 2;
+      RgbImage resized =
+          PillowResize.bicubic(
+              image,
+              new Axis(square, left, image.width(), size, 0, size),
+              new Axis(square, top, image.height(), size, 0, size),
+              normalization.meanColour());
+      return singleView(
+          image, resized, size / patchSize, new Region(-left, -top, square, square), normalization);
+    }
+
+    @Override
+    public Exif exif() {
+      return Exif.IGNORE;
+    }
+  }
+
+  private static PixelValues singleView(
+      RgbImage image, RgbImage view, int patches, Region region, Normalization normalization) {
+    ImageGrid grid =
+        new ImageGrid(
+            image.width(), image.height(), List.of(new View(0, 0, patches, patches, region)));
+    return new PixelValues(normalization.apply(view), 1, view.height(), view.width(), grid);
+  }
+
+  private static void requirePatches(int size, int patchSize) {
+    requirePositive("Patch size", patchSize);
+    if (size < patchSize || size % patchSize != 0) {
+      throw new IllegalArgumentException(
+          "Image size must be a multiple of the patch size %d, not %d".formatted(patchSize, size));
+    }
+  }
+
+  private static void requirePositive(String name, int value) {
+    if (value < 1) {
+      throw new IllegalArgumentException(name + " must be above 0, not " + value);
+    }
+  }
+}
