@@ -104,11 +104,6 @@ public final class CheckpointFolder {
     return Fingerprint.of(path, headers);
   }
 
-  /** The weight files, in the order of names. */
-  List<Path> weightFiles() {
-    return headers.stream().map(SafetensorsHeader::file).sorted().toList();
-  }
-
   private static List<String> files(Path folder) {
     if (Files.isRegularFile(folder)) {
       throw refusal(

@@ -10,6 +10,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -17,10 +18,11 @@ import java.util.TreeMap;
  * Weights in another type than a checkpoint stores them in, kept in a folder for the next run.
  *
  * <p>What cannot be mapped as it lies (another type, or elements off their alignment) is converted
- * once into a safetensors file named after the checkpoint's fingerprint and the type, which is then
- * mapped like a checkpoint's own. So a large model needs the memory it touches and no more, and
- * several processes share it. The file is checked against the checkpoint whenever it is used and
- * made anew when it does not fit; deleting it is always safe.
+ * once into safetensors files, one beside each weight file's name in a folder named after the
+ * checkpoint's fingerprint and the type; they are then mapped like a checkpoint's own. So a large
+ * model needs the memory it touches and no more, and several processes share it. A file is checked
+ * against the checkpoint whenever it is used and made anew when it does not fit; deleting it is
+ * always safe.
  *
  * @param folder where the files are; made when needed
  * @param minBytes checkpoints with less to convert are converted in memory at every start
@@ -50,52 +52,49 @@ record ConvertedWeights(Path folder, long minBytes) {
    * are too small to be worth a file.
    */
   SortedMap<String, TensorInfo> of(CheckpointFolder checkpoint, Dtype dtype) {
-    SortedMap<String, List<Long>> shapes = new TreeMap<>();
+    SortedMap<Path, SortedMap<String, TensorInfo>> byFile = new TreeMap<>();
     long bytes = 0;
     for (TensorInfo tensor : checkpoint.tensors().values()) {
       if (tensor.weightDtype().isPresent() && !tensor.isMappableAs(dtype)) {
-        shapes.put(tensor.name(), tensor.shape());
+        byFile
+            .computeIfAbsent(tensor.file(), ignored -> new TreeMap<>())
+            .put(tensor.name(), tensor);
         bytes += tensor.elements() * dtype.bytes();
       }
     }
-    if (shapes.isEmpty() || bytes < minBytes) {
-      return new TreeMap<>();
+    SortedMap<String, TensorInfo> converted = new TreeMap<>();
+    if (bytes >= minBytes && !byFile.isEmpty()) {
+      Path files =
+          folder.resolve(
+              checkpoint.fingerprint() + "-" + dtype.safetensorsName().toLowerCase(Locale.ROOT));
+      byFile.forEach((source, tensors) -> converted.putAll(of(source, tensors, dtype, files)));
     }
-    Path file =
-        folder.resolve(
-            "%s-%s.safetensors"
-                .formatted(
-                    checkpoint.fingerprint(), dtype.safetensorsName().toLowerCase(Locale.ROOT)));
-    Map<String, String> metadata = Map.of("converted-from", sources(checkpoint));
+    return converted;
+  }
+
+  private SortedMap<String, TensorInfo> of(
+      Path source, SortedMap<String, TensorInfo> tensors, Dtype dtype, Path files) {
+    Path file = files.resolve(String.valueOf(source.getFileName()));
+    SortedMap<String, List<Long>> shapes = new TreeMap<>();
+    tensors.forEach((name, tensor) -> shapes.put(name, tensor.shape()));
+    Map<String, String> metadata = Map.of("converted-from", remark(source));
     if (!holds(file, shapes, dtype, metadata)) {
-      requireSpace(bytes);
+      long elements = tensors.values().stream().mapToLong(TensorInfo::elements).sum();
+      requireSpace(elements * dtype.bytes(), freeBytes(files));
       SafetensorsWriter.write(
-          file,
-          shapes,
-          dtype,
-          metadata,
-          (channel, name) -> convert(tensor(checkpoint, name), dtype, channel));
+          file, shapes, dtype, metadata, (channel, name) -> convert(tensors, name, dtype, channel));
     }
     return SafetensorsHeader.read(file).tensors();
   }
 
-  /** What the fingerprint may miss, since it samples: when the weight files were last written. */
-  private static String sources(CheckpointFolder checkpoint) {
-    StringBuilder sources = new StringBuilder();
-    for (Path file : checkpoint.weightFiles()) {
-      try {
-        sources
-            .append(sources.isEmpty() ? "" : "; ")
-            .append(file.getFileName())
-            .append(' ')
-            .append(Files.size(file))
-            .append(' ')
-            .append(Files.getLastModifiedTime(file));
-      } catch (IOException e) {
-        throw new UncheckedIOException("Cannot read " + file, e);
-      }
+  /** What the fingerprint may miss, since it samples: when a weight file was last written. */
+  private static String remark(Path file) {
+    try {
+      return "%s, %d bytes of %s"
+          .formatted(file.getFileName(), Files.size(file), Files.getLastModifiedTime(file));
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot read " + file, e);
     }
-    return sources.toString();
   }
 
   private static boolean holds(
@@ -122,31 +121,28 @@ record ConvertedWeights(Path folder, long minBytes) {
     return header.metadata().equals(metadata) && held.equals(shapes);
   }
 
-  private void requireSpace(long bytes) {
+  private long freeBytes(Path files) {
     try {
-      Files.createDirectories(folder);
-      long free = Files.getFileStore(folder).getUsableSpace();
-      if (free < bytes) {
-        throw new IllegalArgumentException(
-            ("Cannot convert weights in %s: %d bytes are needed, %d are free "
-                    + "(another folder can be given as SINKLENS_CACHE)")
-                .formatted(folder, bytes, free));
-      }
+      Files.createDirectories(files);
+      return Files.getFileStore(files).getUsableSpace();
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot convert weights in " + folder, e);
     }
   }
 
-  private static TensorInfo tensor(CheckpointFolder checkpoint, String name) {
-    TensorInfo tensor = checkpoint.tensors().get(name);
-    if (tensor == null) {
-      throw new IllegalStateException("No tensor " + name);
+  void requireSpace(long bytes, long free) {
+    if (free < bytes) {
+      throw new IllegalArgumentException(
+          ("Cannot convert weights in %s: %d bytes are needed, %d are free "
+                  + "(another folder can be given as SINKLENS_CACHE)")
+              .formatted(folder, bytes, free));
     }
-    return tensor;
   }
 
-  private static void convert(TensorInfo tensor, Dtype dtype, FileChannel target)
+  private static void convert(
+      Map<String, TensorInfo> tensors, String name, Dtype dtype, FileChannel target)
       throws IOException {
+    TensorInfo tensor = Objects.requireNonNull(tensors.get(name));
     Dtype stored = tensor.weightDtype().orElseThrow();
     ByteBuffer source = ByteBuffer.allocateDirect(CHUNK_ELEMENTS * stored.bytes());
     ByteBuffer converted = ByteBuffer.allocateDirect(CHUNK_ELEMENTS * dtype.bytes());

@@ -23,7 +23,8 @@ final class StrictJson {
   static final int MAX_BYTES = 100_000_000;
 
   private static final int MAX_DEPTH = 64;
-  private static final int MAX_MESSAGE_LENGTH = 300;
+  private static final int MAX_SHOWN_LENGTH = 300;
+  private static final int MAX_REASON_LENGTH = 1000;
 
   private static final JsonFactory FACTORY =
       JsonFactory.builder()
@@ -63,7 +64,8 @@ final class StrictJson {
   }
 
   static IllegalArgumentException refusal(Path file, String reason) {
-    return new IllegalArgumentException("Cannot read %s: %s".formatted(file, shown(reason)));
+    return new IllegalArgumentException(
+        "Cannot read %s: %s".formatted(file, shown(reason, MAX_REASON_LENGTH)));
   }
 
   static IllegalArgumentException refusal(Path file, IOException malformed) {
@@ -72,13 +74,16 @@ final class StrictJson {
             ? "its JSON is malformed: " + e.getOriginalMessage()
             : "its JSON is not UTF-8";
     return new IllegalArgumentException(
-        "Cannot read %s: %s".formatted(file, shown(reason)), malformed);
+        "Cannot read %s: %s".formatted(file, shown(reason, MAX_REASON_LENGTH)), malformed);
   }
 
   /** Text of a stranger as part of a message: one line of bounded length. */
   static String shown(String text) {
-    String start =
-        text.length() <= MAX_MESSAGE_LENGTH ? text : text.substring(0, MAX_MESSAGE_LENGTH) + "...";
+    return shown(text, MAX_SHOWN_LENGTH);
+  }
+
+  private static String shown(String text, int maxLength) {
+    String start = text.length() <= maxLength ? text : text.substring(0, maxLength) + "...";
     return start.replaceAll("[\\p{Cntrl}\\u2028\\u2029]", "?");
   }
 }

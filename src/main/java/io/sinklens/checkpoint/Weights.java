@@ -1,6 +1,7 @@
 package io.sinklens.checkpoint;
 
 import ai.djl.Device;
+import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.tensor.Dtype;
@@ -187,7 +188,7 @@ public final class Weights {
     /** By raw name: all that were asked for. */
     private final Map<String, NDArray> arrays = new HashMap<>();
 
-    /** Held as long as the views into them, which do not keep them alive by themselves. */
+    /** Every file is mapped once for each type it holds, and stays so while there are views. */
     private final Map<Mapping, NDArray> mappings = new HashMap<>();
 
     Source(
@@ -227,11 +228,23 @@ public final class Weights {
     }
 
     private NDArray map(Mapping mapping) {
+      long bytes = bytes(mapping.file);
       try {
-        long elements = Files.size(mapping.file) / mapping.dtype.bytes();
-        return operators.mapFile(mapping.file, elements, mapping.dtype);
+        return operators.mapFile(mapping.file, bytes / mapping.dtype.bytes(), mapping.dtype);
+      } catch (EngineException e) {
+        // Linux maps no file that is larger than the memory and swap of the machine.
+        throw new IllegalArgumentException(
+            "Cannot map %s: the system refuses to map %d bytes; is it larger than the memory?"
+                .formatted(mapping.file, bytes),
+            e);
+      }
+    }
+
+    private static long bytes(Path file) {
+      try {
+        return Files.size(file);
       } catch (IOException e) {
-        throw new UncheckedIOException("Cannot map " + mapping.file, e);
+        throw new UncheckedIOException("Cannot read " + file, e);
       }
     }
 

@@ -41,6 +41,11 @@ public record RunSettings(
     }
   }
 
+  /** The part that decides what is answered. */
+  public AnnotatorSettings annotator() {
+    return new AnnotatorSettings(model, generation, variants, statistics, run.maxImagePixels());
+  }
+
   /**
    * Where questions come from.
    *

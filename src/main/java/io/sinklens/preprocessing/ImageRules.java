@@ -2,6 +2,7 @@ package io.sinklens.preprocessing;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.MissingNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -213,7 +214,7 @@ public final class ImageRules {
   /** The key's value; missing also when it is null, which transformers replaces by the default. */
   private JsonNode value(String key) {
     JsonNode value = config.path(key);
-    return value.isNull() ? config.path("") : value;
+    return value.isNull() ? MissingNode.getInstance() : value;
   }
 
   private IllegalArgumentException unsupported(String key, String supported) {

@@ -52,9 +52,9 @@ record JpegHeader(Colours colours, byte[] exif) {
           exif = new byte[length];
           segment.get(exif);
         } else if (marker == 0xee && length >= 12 && startsWith(segment, "Adobe")) {
-          adobeTransform = segment.get(11);
+          adobeTransform = segment.get(11) & 0xff;
         } else if (isFrame(marker)) {
-          components = new byte[segment.get(5)];
+          components = new byte[segment.get(5) & 0xff];
           for (int i = 0; i < components.length; i++) {
             components[i] = segment.get(6 + 3 * i);
           }

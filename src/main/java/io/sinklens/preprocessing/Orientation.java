@@ -30,8 +30,8 @@ final class Orientation {
         case TIFF -> inTiff(file);
         case GIF, BMP -> UPRIGHT;
       };
-    } catch (BufferUnderflowException | IllegalArgumentException e) {
-      return UPRIGHT; // a broken block: java.nio says so in these two ways
+    } catch (BufferUnderflowException | IndexOutOfBoundsException | IllegalArgumentException e) {
+      return UPRIGHT; // a broken block: java.nio says so in these ways
     }
   }
 

@@ -46,7 +46,7 @@ final class PillowColours {
     return eachPixel(
         raster,
         pixel -> {
-          for (int band = 0; band < raster.getNumBands(); band++) {
+          for (int band = 0; band < colours.getNumComponents(); band++) {
             int levels = (1 << colours.getComponentSize(band)) - 1;
             pixel[band] = cutAt255 ? Math.min(pixel[band], MAX) : toByte(pixel[band], levels);
           }

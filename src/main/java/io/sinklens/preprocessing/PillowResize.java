@@ -53,13 +53,11 @@ public final class PillowResize {
       while (firstOutput < rows.outputs() && rows.end(firstOutput) <= inputY) {
         firstOutput++;
       }
-      boolean resized = false;
+      if (firstOutput < rows.outputs() && rows.first[firstOutput] <= inputY) {
+        resizeRow(image, inputY, columns, fill, row);
+      }
       for (int y = firstOutput; y < rows.outputs() && rows.first[y] <= inputY; y++) {
         if (inputY < rows.end(y)) {
-          if (!resized) {
-            resizeRow(image, inputY, columns, fill, row);
-            resized = true;
-          }
           int weight = rows.weights[rows.offset[y] + inputY - rows.first[y]];
           int to = y * rowLength;
           for (int i = 0; i < rowLength; i++) {

@@ -5,6 +5,7 @@ import io.sinklens.dataset.RowFailedException;
 import io.sinklens.preprocessing.Piece.Special;
 import io.sinklens.preprocessing.Prompt.ImageSpan;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -47,7 +48,15 @@ public final class PromptEncoder {
     }
   }
 
+  /** An encoder for a template that has the settings' image token exactly once. */
   public PromptEncoder(Tokenizer tokenizer, PromptTemplate template, Settings settings) {
+    Special image = new Special(settings.imageToken());
+    int images = Collections.frequency(template.pieces(""), image);
+    if (images != 1) {
+      throw new IllegalArgumentException(
+          "Prompt template %s must have %s exactly once, not %d times"
+              .formatted(template.name(), settings.imageToken(), images));
+    }
     this.tokenizer = tokenizer;
     this.template = template;
     this.settings = settings;

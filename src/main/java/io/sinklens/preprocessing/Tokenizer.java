@@ -1,5 +1,6 @@
 package io.sinklens.preprocessing;
 
+import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -18,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.OptionalInt;
 import java.util.Set;
+import java.util.regex.Pattern;
 
 /**
  * The tokenizer of a checkpoint, as its {@code tokenizer.json} describes it. Never cuts a text.
@@ -32,6 +34,9 @@ public final class Tokenizer implements AutoCloseable {
   private static final char OPEN = '\ufdd0';
   private static final char CLOSE = '\ufdd1';
   private static final char REPLACEMENT = '\ufffd';
+
+  /** The way into native code spoils all characters beyond ASCII of a text that has one. */
+  private static final Pattern LONE_SURROGATE = Pattern.compile("\\p{Cs}");
 
   private final HuggingFaceTokenizer published;
   private final HuggingFaceTokenizer guarded;
@@ -59,13 +64,13 @@ public final class Tokenizer implements AutoCloseable {
   public static Tokenizer open(Path folder) {
     Path file = folder.resolve("tokenizer.json");
     try {
-      ObjectNode description = (ObjectNode) new ObjectMapper().readTree(file.toFile());
+      JsonNode description = new ObjectMapper().readTree(file.toFile());
       if (!description.path("model").path("vocab").isObject()) {
         throw new IllegalArgumentException(
             "Cannot use tokenizer %s: model type %s without a vocabulary of names and ids"
                 .formatted(file, description.path("model").path("type")));
       }
-      return of(description);
+      return of((ObjectNode) description);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read tokenizer " + file, e);
     }
@@ -91,8 +96,14 @@ public final class Tokenizer implements AutoCloseable {
 
   private static HuggingFaceTokenizer open(ObjectNode description) throws IOException {
     byte[] json = description.toString().getBytes(StandardCharsets.UTF_8);
-    return HuggingFaceTokenizer.newInstance(
-        new ByteArrayInputStream(json), Map.of("truncation", "false", "padding", "false"));
+    try {
+      return HuggingFaceTokenizer.newInstance(
+          new ByteArrayInputStream(json), Map.of("truncation", "false", "padding", "false"));
+    } catch (EngineException e) {
+      throw e; // no native library
+    } catch (RuntimeException e) {
+      throw new IllegalArgumentException("Cannot use the tokenizer: " + e.getMessage(), e);
+    }
   }
 
   /** Renames the added tokens wherever a name, not an id, refers to them. */
@@ -192,7 +203,8 @@ public final class Tokenizer implements AutoCloseable {
   }
 
   private static int[] ids(HuggingFaceTokenizer tokenizer, String text, boolean addSpecialTokens) {
-    return Arrays.stream(tokenizer.encode(text, addSpecialTokens, false).getIds())
+    String valid = LONE_SURROGATE.matcher(text).replaceAll(String.valueOf(REPLACEMENT));
+    return Arrays.stream(tokenizer.encode(valid, addSpecialTokens, false).getIds())
         .mapToInt(Math::toIntExact)
         .toArray();
   }

@@ -25,6 +25,12 @@ public record PromptFacts(
     maskBackground = List.copyOf(maskBackground);
   }
 
+  /** The same with a mask's background. */
+  public PromptFacts withMaskBackground(List<Float> background) {
+    return new PromptFacts(
+        promptTokenCount, imageTokenCount, imageWidth, imageHeight, views, background);
+  }
+
   /**
    * One grid of image tokens, row by row, over a rectangle of the original image; views follow each
    * other in the image's span.

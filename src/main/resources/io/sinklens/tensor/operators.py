@@ -3,7 +3,7 @@ class Operators(Module):
   __buffers__ = []
 
   # TorchScript, read as text by Operators.java: one method an operator, torch.NAME an aten operator.
-  # dtypes are torch's numbers: 5 float16, 6 float32, 15 bfloat16.
+  # dtypes are torch's numbers: 4 int64, 5 float16, 6 float32, 7 float64, 15 bfloat16.
   # Letters of shapes: R rows, H heads, K key-value heads, G = H / K, S queries, P keys of the shared
   # prefix, T keys of the rows' own, D head size.
 
@@ -37,6 +37,19 @@ class Operators(Module):
 
   def patches(self: __torch__.Operators, pixels: Tensor, weight: Tensor, stride: int) -> Tensor:
     return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, None, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
+
+  # One token before all others: x [R, S, hidden], token [hidden] to [R, 1 + S, hidden].
+  def prepend_token(self: __torch__.Operators, x: Tensor, token: Tensor) -> Tensor:
+    return torch.cat([torch.expand(token, [torch.size(x, 0), 1, -1]), x], 1)
+
+  # Text before an image: [S, hidden] and [T, hidden] to [1, S + T, hidden].
+  def concat_tokens(self: __torch__.Operators, x: Tensor, y: Tensor) -> Tensor:
+    return torch.unsqueeze(torch.cat([x, y], 0), 0)
+
+  # One hidden state a row: x [R, S, hidden], tokens [R] to [R, hidden].
+  def pick_tokens(self: __torch__.Operators, x: Tensor, tokens: Tensor) -> Tensor:
+    rows = torch.arange(0, torch.size(x, 0), 1, dtype=4, layout=None, device=None, pin_memory=None)
+    return torch.index(x, annotate(List[Optional[Tensor]], [rows, tokens]))
 
   # The mean square and the scaling are float32; the product with the weight is the model's dtype.
   def rms_norm(self: __torch__.Operators, x: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -113,6 +126,10 @@ class Operators(Module):
     own = torch.reshape(torch.matmul(torch.reshape(q, [R, K, G * S, D]), torch.transpose(own_k, 2, 3)), [R, H, S, T])
     return torch.cat([torch.mul(prefix, scale), torch.add(torch.mul(own, scale), mask)], -1)
 
+  # Both parts side by side: [R, H, S, P] and [R, H, S, T] to [R, H, S, P + T].
+  def concat_keys(self: __torch__.Operators, prefix: Tensor, own: Tensor) -> Tensor:
+    return torch.cat([prefix, own], -1)
+
   # float32 weights of scores of any dtype.
   def softmax(self: __torch__.Operators, scores: Tensor) -> Tensor:
     return torch.softmax(scores, -1, dtype=6)
@@ -148,6 +165,14 @@ class Operators(Module):
     hidden = torch.gt(columns, torch.unsqueeze(positions, -1))
     zeros = torch.zeros(torch.size(hidden), dtype=dtype, layout=None, device=None, pin_memory=None)
     return torch.unsqueeze(torch.masked_fill(zeros, hidden, -inf), 1)
+
+  # --- Choosing tokens
+
+  # logits [R, V] to float64 [R, 3]: the first of the largest, its log probability, the smallest.
+  def greedy(self: __torch__.Operators, logits: Tensor) -> Tensor:
+    best = torch.argmax(logits, -1, True)
+    logprobs = torch.gather(torch.log_softmax(logits, -1), -1, best)
+    return torch.cat([torch.to(best, 7, False, False, None), torch.to(logprobs, 7, False, False, None), torch.to(torch.amin(logits, [-1], True), 7, False, False, None)], -1)
 
   # --- Sinks
 

@@ -17,7 +17,6 @@ import java.util.List;
  */
 public final class ClipVisionEncoder {
   private final ClipVisionConfig config;
-  private final FeatureSelection selection;
   private final Operators operators;
   private final NDArray classEmbedding; // [hidden]
   private final NDArray patchEmbedding; // [hidden, channel, patch size, patch size]
@@ -32,13 +31,8 @@ public final class ClipVisionEncoder {
    * @throws IllegalArgumentException for a layer the encoder does not have
    */
   public ClipVisionEncoder(
-      ClipVisionConfig config,
-      int featureLayer,
-      FeatureSelection selection,
-      Weights weights,
-      Operators operators) {
+      ClipVisionConfig config, int featureLayer, Weights weights, Operators operators) {
     this.config = config;
-    this.selection = selection;
     this.operators = operators;
     int hidden = config.hiddenSize();
     Weights embeddings = weights.under("embeddings");
@@ -74,7 +68,7 @@ public final class ClipVisionEncoder {
    * Encodes images.
    *
    * @param pixels {@code [image, channel, height, width]} in the weights' dtype
-   * @return {@code [image, token, hidden]} in the manager of {@code pixels}
+   * @return {@code [image, patch, hidden]} in the manager of {@code pixels}
    */
   public NDArray encode(NDArray pixels) {
     NDManager manager = pixels.getManager();
@@ -90,11 +84,7 @@ public final class ClipVisionEncoder {
           hidden.attach(scope);
         }
       }
-      NDArray features =
-          switch (selection) {
-            case PATCHES -> hidden.get(new NDIndex(":, 1:"));
-            case CLASS_TOKEN_AND_PATCHES -> hidden;
-          };
+      NDArray features = hidden.get(new NDIndex(":, 1:")); // Without the class token.
       features.attach(manager);
       return features;
     }

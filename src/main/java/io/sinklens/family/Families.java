@@ -1,0 +1,31 @@
+package io.sinklens.family;
+
+import io.sinklens.checkpoint.CheckpointFolder;
+import io.sinklens.family.llava.LlavaFamily;
+import java.util.List;
+
+/** The families there are. */
+public final class Families {
+  private static final List<Family> ALL = List.of(new LlavaFamily());
+
+  private Families() {}
+
+  /**
+   * Reads a checkpoint by the family that claims it.
+   *
+   * @throws IllegalArgumentException when none does, or its values cannot be computed
+   */
+  public static Blueprint read(CheckpointFolder folder) {
+    for (Family family : ALL) {
+      if (family.claims(folder.config())) {
+        return family.read(folder);
+      }
+    }
+    throw new IllegalArgumentException(
+        "Cannot load %s: config.json has model_type %s, and supported are %s"
+            .formatted(
+                folder.path(),
+                folder.config().text("model_type", "(none)"),
+                ALL.stream().map(Family::name).toList()));
+  }
+}

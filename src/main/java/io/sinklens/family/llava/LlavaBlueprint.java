@@ -1,0 +1,162 @@
+package io.sinklens.family.llava;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.index.NDIndex;
+import io.sinklens.checkpoint.CheckpointFolder;
+import io.sinklens.checkpoint.ConfigJson;
+import io.sinklens.checkpoint.TensorInfo;
+import io.sinklens.checkpoint.Weights;
+import io.sinklens.family.Blueprint;
+import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.AttentionHook.Point;
+import io.sinklens.model.decoder.LlamaConfig;
+import io.sinklens.model.decoder.LlamaDecoder;
+import io.sinklens.model.projector.MlpProjector;
+import io.sinklens.model.vision.ClipVisionConfig;
+import io.sinklens.model.vision.ClipVisionEncoder;
+import io.sinklens.preprocessing.ImageRule;
+import io.sinklens.preprocessing.ImageRules;
+import io.sinklens.preprocessing.Normalization;
+import io.sinklens.preprocessing.PromptEncoder;
+import io.sinklens.preprocessing.PromptTemplate;
+import io.sinklens.tensor.Dtype;
+import io.sinklens.tensor.Operators;
+import java.util.Optional;
+import java.util.Set;
+import java.util.TreeSet;
+
+/** A llava-hf checkpoint, read and checked. */
+final class LlavaBlueprint implements Blueprint {
+  private final CheckpointFolder folder;
+  private final LlavaConfig config;
+  private final LlavaTensorNames names;
+  private final ImageRule imageRule;
+
+  LlavaBlueprint(CheckpointFolder folder, LlavaConfig config) {
+    this.folder = folder;
+    this.config = config;
+    names = new LlavaTensorNames(config);
+    imageRule = ImageRules.fromCheckpoint(folder.path(), config.vision().patchSize());
+  }
+
+  @Override
+  public String family() {
+    return LlavaFamily.NAME;
+  }
+
+  @Override
+  public LlamaConfig decoder() {
+    return config.text();
+  }
+
+  @Override
+  public String vision() {
+    ClipVisionConfig vision = config.vision();
+    return "CLIP, %d of %d layers, hidden %d, %d px in patches of %d, %d image tokens"
+        .formatted(
+            config.visionLayers(),
+            vision.numHiddenLayers(),
+            vision.hiddenSize(),
+            vision.imageSize(),
+            vision.patchSize(),
+            config.imageTokens());
+  }
+
+  @Override
+  public long parameters() {
+    return folder.tensors().values().stream()
+        .filter(tensor -> names.canonical(tensor.name()).isPresent())
+        .mapToLong(TensorInfo::elements)
+        .sum();
+  }
+
+  @Override
+  public ImageRule imageRule() {
+    return imageRule;
+  }
+
+  @Override
+  public Optional<ImageRule> imageRule(String name) {
+    int size = config.vision().imageSize();
+    int patch = config.vision().patchSize();
+    return switch (name) {
+      case "crop" ->
+          Optional.of(new ImageRule.ResizeAndCrop(size, size, patch, Normalization.CLIP));
+      case "pad" -> Optional.of(new ImageRule.PadToSquare(size, patch, Normalization.CLIP));
+      default -> Optional.empty();
+    };
+  }
+
+  @Override
+  public PromptTemplate template() {
+    return PromptTemplate.VICUNA_V1;
+  }
+
+  @Override
+  public Optional<PromptTemplate> template(String name) {
+    return switch (name) {
+      case "vicuna-v1" -> Optional.of(PromptTemplate.VICUNA_V1);
+      case "plain" -> Optional.of(PromptTemplate.PLAIN);
+      default -> Optional.empty();
+    };
+  }
+
+  @Override
+  public PromptEncoder.Settings prompts() {
+    return new PromptEncoder.Settings(
+        "<image>",
+        config.imageTokenIndex(),
+        PromptEncoder.Encoding.WHOLE,
+        config.text().maxPositionEmbeddings());
+  }
+
+  /** Those of {@code generation_config.json}, else of the decoder's config. */
+  @Override
+  public Set<Integer> stopTokens() {
+    Set<Integer> stops = new TreeSet<>();
+    folder.json("generation_config.json").ifPresent(json -> addStops(json, stops));
+    if (stops.isEmpty()) {
+      folder.config().optionalChild("text_config").ifPresent(json -> addStops(json, stops));
+    }
+    if (stops.isEmpty()) {
+      stops.add(2); // LLaMA's.
+    }
+    return stops;
+  }
+
+  @Override
+  public VisionLanguageModel load(Operators operators, Dtype dtype) {
+    Weights weights = Weights.open(folder, names::canonical, operators, dtype);
+    ClipVisionEncoder vision =
+        new ClipVisionEncoder(
+            config.vision(), config.visionFeatureLayer(), weights.under("vit"), operators);
+    MlpProjector projector =
+        new MlpProjector(
+            config.vision().hiddenSize(),
+            config.text().hiddenSize(),
+            config.projectorHiddenAct(),
+            config.projectorBias(),
+            weights.under("proj"),
+            operators);
+    LlamaDecoder decoder =
+        new LlamaDecoder(config.text(), weights.under("lm"), weights, operators, dtype);
+    weights.requireAllUsed();
+    return new VisionLanguageModel(
+        operators,
+        dtype,
+        (pixels, hook) -> {
+          NDArray features = vision.encode(pixels);
+          if (hook.asks(Point.VISION_OUTPUT, 0)) {
+            hook.onVisionOutput(features);
+          }
+          return projector.project(features).get(new NDIndex("0"));
+        },
+        decoder);
+  }
+
+  private static void addStops(ConfigJson json, Set<Integer> stops) {
+    if (json.has("eos_token_id")) {
+      stops.addAll(json.integers("eos_token_id"));
+    }
+  }
+}

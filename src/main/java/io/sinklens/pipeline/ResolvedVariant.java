@@ -1,0 +1,72 @@
+package io.sinklens.pipeline;
+
+import io.sinklens.intervention.VarSettings;
+import io.sinklens.intervention.VarSettings.Mode;
+import io.sinklens.intervention.VarSettings.VisualSink;
+import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.Statistics.Level;
+import io.sinklens.pipeline.RunSettings.Variant;
+import io.sinklens.sink.SinkRule.SinkTokens;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * A variant with what the model's preset adds.
+ *
+ * @param name the variant's name
+ * @param look how to look at attention; null to leave it fused
+ * @param sinkDimensions hidden dimensions that mark sinks, empty without a look
+ * @param level what to record
+ */
+record ResolvedVariant(
+    String name, @Nullable VarSettings look, List<Integer> sinkDimensions, Level level) {
+  private static final double PUBLISHED_THRESHOLD = 20;
+
+  /**
+   * Fills in sink dimensions and threshold.
+   *
+   * @throws IllegalArgumentException when a variant needs sink dimensions and none are known
+   */
+  static ResolvedVariant of(Variant variant, Optional<ModelPreset> preset, Level level) {
+    boolean looks =
+        switch (variant.hook()) {
+          case NONE -> false;
+          case OBSERVE -> level != Level.NONE;
+          case VAR -> true;
+        };
+    if (!looks) {
+      return new ResolvedVariant(variant.name(), null, List.of(), level);
+    }
+    List<Integer> dimensions =
+        variant.sinkDimensions().isEmpty()
+            ? preset.map(ModelPreset::sinkDimensions).orElse(List.of())
+            : variant.sinkDimensions();
+    if (dimensions.isEmpty()) {
+      throw new IllegalArgumentException(
+          "Cannot run variant %s: no sink dimensions are known for this model; give them with"
+                  .formatted(variant.name())
+              + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks");
+    }
+    Double stated = variant.sinkThreshold();
+    double threshold =
+        stated != null
+            ? stated
+            : preset.map(ModelPreset::sinkThreshold).orElse(PUBLISHED_THRESHOLD);
+    VarSettings settings =
+        new VarSettings(
+            Mode.valueOf(variant.mode().toUpperCase(Locale.ROOT)),
+            threshold,
+            SinkTokens.valueOf(variant.sinkTokens().toUpperCase(Locale.ROOT)),
+            variant.minNonsinkRatio(),
+            variant.minImageAttention(),
+            variant.movedShare(),
+            variant.requireVisualSink() ? VisualSink.REQUIRED : VisualSink.NOT_REQUIRED);
+    return new ResolvedVariant(
+        variant.name(),
+        variant.hook() == Hook.OBSERVE ? settings.measuring() : settings,
+        dimensions,
+        level);
+  }
+}

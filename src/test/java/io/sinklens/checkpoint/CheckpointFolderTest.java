@@ -1,0 +1,407 @@
+package io.sinklens.checkpoint;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import io.sinklens.tensor.Dtype;
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class CheckpointFolderTest {
+  private static final String SHARD_1 = "model-00001-of-00002.safetensors";
+  private static final String SHARD_2 = "model-00002-of-00002.safetensors";
+  private static final String INDEX = "model.safetensors.index.json";
+
+  @TempDir private Path folder;
+
+  @Test
+  void readsConfigurationAndTensors() {
+    config("{\"model_type\": \"llava\"}");
+    write("generation_config.json", "{\"eos_token_id\": 2}");
+    new RawSafetensors()
+        .floats("norm", List.of(2), 1, 2)
+        .shorts("projection", "F16", List.of(2, 3), 0, 0, 0, 0, 0, 0)
+        .tensor("position_ids", "I64", List.of(3), new byte[24])
+        .write(weights());
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThat(checkpoint.path()).isEqualTo(folder);
+    assertThat(checkpoint.config().text("model_type")).isEqualTo("llava");
+    assertThat(checkpoint.json("generation_config.json").orElseThrow().integer("eos_token_id"))
+        .isEqualTo(2);
+    assertThat(checkpoint.json("processor_config.json")).isEmpty();
+    assertThat(checkpoint.tensors()).containsOnlyKeys("norm", "position_ids", "projection");
+    assertThat(checkpoint.storedDtype()).isEqualTo(Dtype.FLOAT16);
+  }
+
+  @Test
+  void readsShards() {
+    sharded();
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThat(checkpoint.tensors()).containsOnlyKeys("a", "b", "c");
+    assertThat(checkpoint.tensors().values())
+        .extracting(TensorInfo::file)
+        .containsExactly(folder.resolve(SHARD_1), folder.resolve(SHARD_2), folder.resolve(SHARD_1));
+  }
+
+  @Test
+  void followsLinksAsDownloadCachesHaveThem() throws IOException {
+    Path blobs = Files.createDirectory(folder.resolve("blobs"));
+    Path snapshot = Files.createDirectories(folder.resolve("snapshots/main"));
+    new RawSafetensors().floats("a", List.of(1), 1).write(blobs.resolve("1234"));
+    RawSafetensors.write(blobs.resolve("5678"), "{}");
+    Files.createSymbolicLink(snapshot.resolve("model.safetensors"), Path.of("../../blobs/1234"));
+    Files.createSymbolicLink(snapshot.resolve("config.json"), Path.of("../../blobs/5678"));
+
+    assertThat(CheckpointFolder.open(snapshot).tensors()).containsOnlyKeys("a");
+  }
+
+  @Test
+  void prefersTheSingleFileAsTransformersDoes() {
+    sharded();
+    new RawSafetensors().floats("whole", List.of(1), 1).write(weights());
+
+    assertThat(CheckpointFolder.open(folder).tensors()).containsOnlyKeys("whole");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "../model.safetensors",
+        "/etc/model.safetensors",
+        "sub/model.safetensors",
+        "..\\\\model.safetensors",
+        "model.safetensors\\n",
+        "pytorch_model.bin",
+        "..",
+        ""
+      })
+  void refusesAnIndexThatLeavesTheFolder(String file) {
+    config("{}");
+    write(INDEX, "{\"weight_map\": {\"a\": \"%s\"}}".formatted(file));
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder))
+        .withMessage(
+            "Cannot read %s: weight_map must name .safetensors files of the folder itself, not '%s'"
+                .formatted(folder.resolve(INDEX), file.replace("\\n", "?").replace("\\\\", "\\")));
+  }
+
+  @Test
+  void refusesAMissingShard() throws IOException {
+    sharded();
+    Files.delete(folder.resolve(SHARD_1));
+
+    assertRefused(INDEX, "it places 2 tensors in " + SHARD_1 + ", which is not in the folder");
+  }
+
+  @Test
+  void refusesAShardWithoutItsTensor() {
+    sharded();
+    new RawSafetensors().floats("a", List.of(1), 1).write(folder.resolve(SHARD_1));
+
+    assertRefused(INDEX, "it places c in " + SHARD_1 + ", which does not hold it");
+  }
+
+  @Test
+  void refusesATensorTheIndexDoesNotList() {
+    sharded();
+    new RawSafetensors()
+        .floats("b", List.of(1), 1)
+        .floats("extra", List.of(1), 1)
+        .write(folder.resolve(SHARD_2));
+
+    assertRefused(INDEX, SHARD_2 + " holds extra, which it does not place there");
+  }
+
+  @Test
+  void refusesATensorInTwoShards() {
+    sharded();
+    new RawSafetensors()
+        .floats("a", List.of(1), 1)
+        .floats("b", List.of(1), 1)
+        .write(folder.resolve(SHARD_2));
+
+    assertRefused(INDEX, SHARD_2 + " holds a, which it does not place there");
+  }
+
+  @Test
+  void refusesADamagedShard() {
+    sharded();
+    new RawSafetensors().floats("b", List.of(2), 1, 2).data(2).write(folder.resolve(SHARD_2));
+
+    assertRefused(SHARD_2, "bytes [8, 10) of its data belong to no tensor");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{}                      | weight_map must be an object, but is missing",
+        "{\"weight_map\": 3}     | weight_map must be an object, not 3",
+        "{\"weight_map\": {\"a\": 1}} | weight_map.a must be a string, not 1"
+      })
+  void refusesAnIndexWithoutAMap(String index, String reason) {
+    config("{}");
+    write(INDEX, index);
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder))
+        .withMessage(INDEX + ": " + reason);
+  }
+
+  @Test
+  void refusesAnEmptyIndex() {
+    config("{}");
+    write(INDEX, "{\"weight_map\": {}}");
+
+    assertUnusable("none of its 0 tensors is F32, F16 or BF16");
+  }
+
+  @Test
+  void refusesAFolderThatIsNotThere() {
+    Path absent = folder.resolve("absent");
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(absent))
+        .withMessage("Cannot open checkpoint %s: there is no such folder".formatted(absent));
+  }
+
+  @Test
+  void refusesAnEmptyFolder() {
+    assertUnusable("the folder is empty");
+  }
+
+  @Test
+  void refusesAFile() {
+    Path file = new RawSafetensors().floats("a", List.of(1), 1).write(weights());
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(file))
+        .withMessage(
+            "Cannot open checkpoint %s: it is a file; give the folder that holds config.json and"
+                + " safetensors",
+            file);
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "pytorch_model.bin",
+        "pytorch_model-00001-of-00002.bin",
+        "consolidated.00.pth",
+        "model.pt",
+        "last.ckpt"
+      })
+  void refusesPickles(String file) {
+    write(file, "a pickle is never opened");
+    String reason =
+        "its weights are pickles (%s), which can run code; convert them with transformers: "
+                .formatted(file)
+            + "from_pretrained, then save_pretrained(folder, safe_serialization=True)";
+
+    assertUnusable(reason);
+    config("{}");
+    assertUnusable(reason);
+  }
+
+  @Test
+  void ignoresPicklesBesideSafetensors() {
+    config("{}");
+    write("pytorch_model.bin", "a pickle is never opened");
+    new RawSafetensors().floats("a", List.of(1), 1).write(weights());
+
+    assertThat(CheckpointFolder.open(folder).tensors()).containsOnlyKeys("a");
+  }
+
+  @Test
+  void refusesAdapters() {
+    write("adapter_config.json", "{}");
+    write("adapter_model.safetensors", "");
+    write("adapter_model.bin", "");
+
+    assertUnusable(
+        "it holds only an adapter; merge it into its base model first "
+            + "(peft: merge_and_unload, then save_pretrained)");
+    config("{}");
+    assertUnusable(
+        "it holds only an adapter; merge it into its base model first "
+            + "(peft: merge_and_unload, then save_pretrained)");
+  }
+
+  @Test
+  void refusesGguf() {
+    write("llava-q4.gguf", "GGUF");
+    String reason =
+        "llava-q4.gguf is GGUF, which is not supported; get the safetensors checkpoint it was made"
+            + " of";
+
+    assertUnusable(reason);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder.resolve("llava-q4.gguf")))
+        .withMessage("Cannot open checkpoint %s: %s", folder.resolve("llava-q4.gguf"), reason);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{\"quantization_config\": {\"bits\": 4}} | quantization_config",
+        "{\"text_config\": {\"quantization_config\": {\"bits\": 4}}}"
+            + " | text_config.quantization_config",
+        "{\"vision_config\": {\"quantization_config\": {\"bits\": 4}}}"
+            + " | vision_config.quantization_config"
+      })
+  void refusesQuantisedWeights(String config, String key) {
+    config(config);
+    new RawSafetensors().floats("a", List.of(1), 1).write(weights());
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder))
+        .withMessage(
+            "config.json: %s must be absent, not {\"bits\":4}: quantised weights are not supported;"
+                    .formatted(key)
+                + " get the original checkpoint");
+  }
+
+  @Test
+  void refusesAFolderWithoutWeights() {
+    config("{}");
+    write("consolidated.safetensors", "");
+
+    assertUnusable(
+        "it has neither model.safetensors nor model.safetensors.index.json, only config.json,"
+            + " consolidated.safetensors");
+  }
+
+  @Test
+  void refusesAFolderWithoutConfiguration() {
+    for (int i = 0; i < 12; i++) {
+      write("file%02d".formatted(i), "");
+    }
+
+    assertUnusable(
+        "it has no config.json, only file00, file01, file02, file03, file04, file05, file06,"
+            + " file07, ...");
+  }
+
+  @Test
+  void refusesIntegersAsWeights() {
+    config("{}");
+    new RawSafetensors().tensor("a", "I8", List.of(2), new byte[2]).write(weights());
+
+    assertUnusable("none of its 1 tensors is F32, F16 or BF16");
+  }
+
+  @Test
+  void fingerprintDoesNotDependOnThePlace() throws IOException {
+    sharded();
+    String fingerprint = CheckpointFolder.open(folder).fingerprint();
+    Path copy = Files.createDirectory(folder.resolve("copy"));
+    for (String file : List.of("config.json", INDEX, SHARD_1, SHARD_2)) {
+      Files.copy(folder.resolve(file), copy.resolve(file));
+    }
+
+    assertThat(fingerprint).matches("[0-9a-f]{64}");
+    assertThat(CheckpointFolder.open(copy).fingerprint()).isEqualTo(fingerprint);
+  }
+
+  @Test
+  void fingerprintSeesEverySmallChange() throws IOException {
+    sharded();
+    String original = CheckpointFolder.open(folder).fingerprint();
+
+    byte[] shard = Files.readAllBytes(folder.resolve(SHARD_2));
+    shard[shard.length - 1]++;
+    Files.write(folder.resolve(SHARD_2), shard);
+    String otherData = CheckpointFolder.open(folder).fingerprint();
+    config("{\"a\": 1}");
+    String otherConfig = CheckpointFolder.open(folder).fingerprint();
+    write("tokenizer.json", "{}");
+    String otherTokenizer = CheckpointFolder.open(folder).fingerprint();
+    write("README.md", "# Nothing that decides an answer");
+    String otherReadme = CheckpointFolder.open(folder).fingerprint();
+
+    assertThat(List.of(original, otherData, otherConfig, otherTokenizer)).doesNotHaveDuplicates();
+    assertThat(otherReadme).isEqualTo(otherTokenizer);
+  }
+
+  @Test
+  void fingerprintSamplesEveryTensorOfALargeFile() throws IOException {
+    config("{}");
+    long megabyte = 1 << 20;
+    RawSafetensors raw = new RawSafetensors();
+    for (int i = 0; i < 100; i++) {
+      raw.member(
+          "t%02d".formatted(i),
+          "{\"dtype\":\"F32\",\"shape\":[262144],\"data_offsets\":[%d,%d]}"
+              .formatted(i * megabyte, (i + 1) * megabyte));
+    }
+    raw.write(weights());
+    try (RandomAccessFile sparse = new RandomAccessFile(weights().toFile(), "rw")) {
+      sparse.setLength(sparse.length() + 100 * megabyte);
+    }
+    String original = CheckpointFolder.open(folder).fingerprint();
+    for (TensorInfo tensor : CheckpointFolder.open(folder).tensors().values()) {
+      poke(tensor.begin() + 100, 1);
+      assertThat(CheckpointFolder.open(folder).fingerprint()).isNotEqualTo(original);
+      poke(tensor.begin() + 100, 0);
+    }
+    assertThat(CheckpointFolder.open(folder).fingerprint()).isEqualTo(original);
+  }
+
+  private void poke(long position, int value) throws IOException {
+    try (RandomAccessFile file = new RandomAccessFile(weights().toFile(), "rw")) {
+      file.seek(position);
+      file.write(value);
+    }
+  }
+
+  private void sharded() {
+    config("{}");
+    write(
+        INDEX,
+        "{\"metadata\": {\"total_size\": 12}, \"weight_map\": {\"a\": \"%s\", \"b\": \"%s\", \"c\": \"%s\"}}"
+            .formatted(SHARD_1, SHARD_2, SHARD_1));
+    new RawSafetensors()
+        .floats("a", List.of(1), 1)
+        .floats("c", List.of(1), 3)
+        .write(folder.resolve(SHARD_1));
+    new RawSafetensors().floats("b", List.of(1), 2).write(folder.resolve(SHARD_2));
+  }
+
+  private Path weights() {
+    return folder.resolve("model.safetensors");
+  }
+
+  private void config(String json) {
+    write("config.json", json);
+  }
+
+  private void write(String file, String content) {
+    RawSafetensors.write(folder.resolve(file), content);
+  }
+
+  private void assertUnusable(String reason) {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder))
+        .withMessage("Cannot open checkpoint " + folder + ": " + reason);
+  }
+
+  private void assertRefused(String file, String reason) {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder))
+        .withMessage("Cannot read " + folder.resolve(file) + ": " + reason);
+  }
+}

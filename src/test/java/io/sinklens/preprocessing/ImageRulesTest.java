@@ -1,0 +1,126 @@
+package io.sinklens.preprocessing;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.sinklens.preprocessing.ImageRule.PadToSquare;
+import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class ImageRulesTest {
+  private static final ImageRule LLAVA_HF = new ResizeAndCrop(336, 336, 14, Normalization.CLIP);
+
+  @TempDir Path folder;
+
+  @Test
+  void readsThePreprocessorOfLlavaHf() throws IOException {
+    Files.writeString(
+        folder.resolve("preprocessor_config.json"),
+        """
+        {"crop_size": {"height": 336, "width": 336}, "do_center_crop": true,
+         "do_convert_rgb": true, "do_normalize": true, "do_rescale": true, "do_resize": true,
+         "image_mean": [0.48145466, 0.4578275, 0.40821073],
+         "image_processor_type": "CLIPImageProcessor",
+         "image_std": [0.26862954, 0.26130258, 0.27577711], "processor_class": "LlavaProcessor",
+         "resample": 3, "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 336}}
+        """);
+    assertThat(ImageRules.fromCheckpoint(folder, 14)).isEqualTo(LLAVA_HF);
+  }
+
+  @Test
+  void readsTheImageProcessorInsideAProcessor() throws IOException {
+    Files.writeString(
+        folder.resolve("processor_config.json"),
+        """
+        {"image_processor": {"image_processor_type": "CLIPImageProcessorFast", "device": null,
+          "size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336},
+          "data_format": "channels_first"}, "patch_size": 14}
+        """);
+    assertThat(ImageRules.fromCheckpoint(folder, 14)).isEqualTo(LLAVA_HF);
+  }
+
+  @Test
+  void refusesAFolderWithoutAnImageProcessor() throws IOException {
+    Files.writeString(folder.resolve("processor_config.json"), "{\"patch_size\": 14}");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> ImageRules.fromCheckpoint(folder, 14))
+        .withMessage(
+            "Cannot find the image rule of %s: it has neither preprocessor_config.json nor"
+                    .formatted(folder)
+                + " image_processor in processor_config.json");
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "{'feature_extractor_type': 'CLIPFeatureExtractor', 'size': 336, 'crop_size': 336}",
+        "{'image_processor_type': 'LlavaImageProcessor', 'do_pad': false, 'size': 336,"
+            + " 'crop_size': {'width': 336, 'height': 336}}",
+        "{'image_processor_type': 'CLIPImageProcessor', 'do_pad': null, 'crop_size': 336,"
+            + " 'size': {'shortest_edge': 336}}"
+      })
+  void readsOtherSpellingsOfTheCropRule(String config) throws IOException {
+    assertThat(rule(config)).isEqualTo(LLAVA_HF);
+  }
+
+  @Test
+  void takesTheDefaultsOfTransformers() throws IOException {
+    assertThat(rule("{'image_processor_type': 'CLIPImageProcessor'}"))
+        .isEqualTo(new ResizeAndCrop(224, 224, 14, Normalization.CLIP));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "'size': {'shortest_edge': 336}, 'crop_size': 336",
+        "'size': {'height': 336, 'width': 336}, 'do_center_crop': false"
+      })
+  void readsThePaddingRule(String sizes) throws IOException {
+    assertThat(
+            rule("{'image_processor_type': 'LlavaImageProcessor', 'do_pad': true, " + sizes + "}"))
+        .isEqualTo(new PadToSquare(336, 14, Normalization.CLIP));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "'resample': 2 | resample = 2: supported is 3 (bicubic)",
+        "'do_resize': false | do_resize = false: supported is true",
+        "'do_normalize': 'yes' | do_normalize = \"yes\": supported is true or false",
+        "'size': {'longest_edge': 9} | size = {\"longest_edge\":9}: supported is one edge length above 0",
+        "'size': {'height': 9, 'width': 9} | size = {\"height\":9,\"width\":9}: supported is an int or shortest_edge",
+        "'crop_size': {'height': 9, 'width': 8} | crop_size = {\"height\":9,\"width\":8}: supported is one edge length above 0",
+        "'image_mean': 0.5 | image_mean = 0.5: supported is a list of 3 numbers",
+        "'do_pad': true | do_pad = true: supported is false, unless image_processor_type is LlavaImageProcessor",
+        "'do_tile': true | do_tile = true: supported is no such key"
+      })
+  void refusesWhatItDoesNotDo(String setting, String message) {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> rule("{'image_processor_type': 'CLIPImageProcessor', " + setting + "}"))
+        .withMessage("Cannot use image processor setting " + message);
+  }
+
+  @Test
+  void refusesOtherImageProcessors() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> rule("{'image_processor_type': 'SiglipImageProcessor'}"))
+        .withMessage(
+            "Cannot use image processor setting image_processor_type = \"SiglipImageProcessor\":"
+                + " supported is CLIPImageProcessor or LlavaImageProcessor");
+  }
+
+  private static ImageRule rule(String config) throws JsonProcessingException {
+    return ImageRules.fromConfig(new ObjectMapper().readTree(config.replace('\'', '"')), 14);
+  }
+}

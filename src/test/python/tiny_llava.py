@@ -1,0 +1,401 @@
+"""Tiny random LLaVA checkpoints with real file formats.
+
+Everything a llava-hf folder holds is made here: a byte-fallback BPE tokenizer trained on a small corpus, the JSON files,
+and random weights. The weights are shaped so that the model is interesting to test although it knows nothing: attention is
+uneven, answers depend on the image and on the question, and a few neurons of decoder layer 1 write large values into two
+fixed hidden dimensions for some tokens, so that attention sinks exist from layer 2 on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, pre_tokenizers, trainers
+from tokenizers.models import BPE
+from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+
+UNKNOWN, BOS, EOS, IMAGE, PAD = "<unk>", "<s>", "</s>", "<image>", "<pad>"
+UNKNOWN_ID, BOS_ID, EOS_ID = 0, 1, 2
+BYTE_TOKENS = [f"<0x{value:02X}>" for value in range(256)]
+NEWLINE_ID = 3 + 0x0A
+WORD_START = "\u2581"
+
+
+# ---------------------------------------------------------------------------------------------------- tokenizer
+
+
+def train_tokenizer(corpus: Iterable[str], pieces: int, legacy: bool) -> dict[str, Any]:
+    """Returns a `tokenizer.json` of `pieces` learned tokens behind the three special and 256 byte tokens.
+
+    `legacy` picks the older of the two spellings in use: a normalizer that puts a word-start mark before every text
+    segment, also after a special token. The newer one is a pre-tokenizer that marks only the very first segment.
+    """
+    trained = Tokenizer(BPE())
+    trained.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(WORD_START, prepend_scheme="always"), pre_tokenizers.Digits(individual_digits=True)]
+    )
+    trained.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=pieces - 1, show_progress=False))
+    model = json.loads(trained.to_str())["model"]
+    merges = [[WORD_START, WORD_START], *model["merges"]]
+    merged = ["".join(pair) for pair in merges]
+    letters = [piece for piece in model["vocab"] if len(piece) == 1]  # real vocabularies list letters last, too
+    tokens = [UNKNOWN, BOS, EOS, *BYTE_TOKENS, *merged, *letters]
+    assert len(tokens) == len(set(tokens)) == 3 + 256 + pieces, (len(tokens), pieces)
+
+    def added(token: str, index: int) -> dict[str, Any]:
+        flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        return {"id": index, "content": token, **flags}
+
+    special = [(UNKNOWN, 0), (BOS, 1), (EOS, 2), (IMAGE, len(tokens)), (PAD, len(tokens) + 1)]
+    normalizer = {
+        "type": "Sequence",
+        "normalizers": [
+            {"type": "Prepend", "prepend": WORD_START},
+            {"type": "Replace", "pattern": {"String": " "}, "content": WORD_START},
+        ],
+    }
+    metaspace = {"type": "Metaspace", "replacement": WORD_START, "prepend_scheme": "first", "split": False}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [added(token, index) for token, index in special],
+        "normalizer": normalizer if legacy else None,
+        "pre_tokenizer": None if legacy else metaspace,
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": BOS, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [
+                {"SpecialToken": {"id": BOS, "type_id": 0}},
+                {"Sequence": {"id": "A", "type_id": 0}},
+                {"SpecialToken": {"id": BOS, "type_id": 1}},
+                {"Sequence": {"id": "B", "type_id": 1}},
+            ],
+            "special_tokens": {BOS: {"id": BOS, "ids": [BOS_ID], "tokens": [BOS]}},
+        },
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": WORD_START}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": UNKNOWN,
+            "continuing_subword_prefix": None,
+            "end_of_word_suffix": None,
+            "fuse_unk": True,
+            "byte_fallback": True,
+            "ignore_merges": False,
+            "vocab": {token: index for index, token in enumerate(tokens)},
+            "merges": merges,
+        },
+    }
+
+
+def image_token_id(tokenizer: dict[str, Any]) -> int:
+    return next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == IMAGE)
+
+
+class PromptEncoder:
+    """Encodes whole prompts in which only the template may hold special tokens.
+
+    Works on a copy of the tokenizer whose special tokens are renamed to strings no user can type by accident. The image
+    marker of the template is written with its new name; the same characters inside a question stay ordinary text.
+    """
+
+    def __init__(self, tokenizer: dict[str, Any]) -> None:
+        renamed = json.loads(json.dumps(tokenizer))
+        names = {token["content"]: self._private(token["content"]) for token in renamed["added_tokens"]}
+        for token in renamed["added_tokens"]:
+            token["content"] = names[token["content"]]
+        model = renamed["model"]
+        model["vocab"] = {names.get(token, token): index for token, index in model["vocab"].items()}
+        model["unk_token"] = names[model["unk_token"]]
+        self._tokenizer = Tokenizer.from_str(json.dumps(renamed))
+        self._image = names[IMAGE]
+
+    def encode(self, before: str, after: str) -> list[int]:
+        """Ids of `before`, one image token, and `after`, encoded as one text; BOS as the tokenizer says."""
+        return self._tokenizer.encode(before + self._image + after).ids
+
+    @staticmethod
+    def _private(token: str) -> str:
+        return f"\ue000{token.strip('<>')}\ue001"
+
+
+# ---------------------------------------------------------------------------------------------------- checkpoint
+
+
+@dataclass(frozen=True)
+class TinyLlava:
+    """Everything that defines one checkpoint apart from its weights."""
+
+    name: str
+    config: dict[str, Any]
+    tokenizer: dict[str, Any]
+    preprocessor: dict[str, Any] | None
+    processor: dict[str, Any]
+    dtype: torch.dtype
+    tokenizer_config: dict[str, Any]
+    generation_config: dict[str, Any]
+    rename: Callable[[str], str] = field(default=lambda name: name)
+    shards: int = 1
+    junk: dict[str, torch.Tensor] = field(default_factory=dict)
+    special_tokens_map: dict[str, str] | None = None
+
+    @property
+    def image_tokens(self) -> int:
+        vision = self.config["vision_config"]
+        return (vision["image_size"] // vision["patch_size"]) ** 2
+
+
+SPECIAL_TOKENS_MAP = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "unk_token": UNKNOWN}
+
+
+def tokenizer_config(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The `tokenizer_config.json` that belongs to a `tokenizer.json`; like the published one it claims not to be legacy."""
+    keys = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    return {
+        "add_bos_token": True,
+        "add_eos_token": False,
+        "added_tokens_decoder": {
+            str(token["id"]): {key: token[key] for key in keys} for token in tokenizer["added_tokens"]
+        },
+        "bos_token": BOS,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": EOS,
+        "extra_special_tokens": {"image_token": IMAGE},
+        "image_token": IMAGE,
+        "legacy": False,
+        "model_max_length": 1000000000000000019884624838656,
+        "pad_token": PAD,
+        "padding_side": "left",
+        "processor_class": "LlavaProcessor",
+        "tokenizer_class": "LlamaTokenizer",
+        "unk_token": UNKNOWN,
+        "use_default_system_prompt": False,
+    }
+
+
+def tokenizer_config_5() -> dict[str, Any]:
+    """The `tokenizer_config.json` of transformers 5."""
+    return {
+        "backend": "tokenizers",
+        "bos_token": BOS,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": EOS,
+        "image_token": IMAGE,
+        "is_local": False,
+        "legacy": False,
+        "model_max_length": 1000000000000000019884624838656,
+        "model_specific_special_tokens": {"image_token": IMAGE},
+        "pad_token": PAD,
+        "padding_side": "left",
+        "processor_class": "LlavaProcessor",
+        "tokenizer_class": "TokenizersBackend",
+        "unk_token": UNKNOWN,
+        "use_default_system_prompt": False,
+    }
+
+
+def clip_preprocessor(size: int, image_processor: str = "CLIPImageProcessor", **extra: Any) -> dict[str, Any]:
+    return {
+        "crop_size": {"height": size, "width": size},
+        "do_center_crop": True,
+        "do_convert_rgb": True,
+        "do_normalize": True,
+        "do_rescale": True,
+        "do_resize": True,
+        "image_mean": CLIP_MEAN,
+        "image_processor_type": image_processor,
+        "image_std": CLIP_STD,
+        "processor_class": "LlavaProcessor",
+        "resample": 3,
+        "rescale_factor": 0.00392156862745098,
+        "size": {"shortest_edge": size},
+        **extra,
+    }
+
+
+def llava_processor(patch_size: int) -> dict[str, Any]:
+    return {
+        "image_token": IMAGE,
+        "num_additional_image_tokens": 1,
+        "patch_size": patch_size,
+        "processor_class": "LlavaProcessor",
+        "vision_feature_select_strategy": "default",
+    }
+
+
+def llava_processor_5(patch_size: int, size: int) -> dict[str, Any]:
+    """The one processor file of transformers 5, with the image processor inside."""
+    image_processor = clip_preprocessor(size)
+    del image_processor["processor_class"]
+    return {"image_processor": image_processor} | llava_processor(patch_size)
+
+
+def build_model(config: dict[str, Any]) -> LlavaForConditionalGeneration:
+    """A float32 model on explicit eager attention with weights yet to be drawn.
+
+    transformers 4 does not know the `rope_parameters` of transformers 5; its rope base is handed over here.
+    """
+    llava = LlavaConfig(**json.loads(json.dumps(config)))
+    text = llava.text_config
+    text.rope_theta = config["text_config"].get("rope_parameters", {}).get("rope_theta", text.rope_theta)
+    llava._attn_implementation = "eager"
+    return LlavaForConditionalGeneration(llava).float().eval()
+
+
+@torch.no_grad()
+def draw_weights(model: LlavaForConditionalGeneration, seed: int, stop_gain: float = 1.0) -> None:
+    """Draws all weights, scaled by fan-in; queries and keys are sharper than usual, and byte tokens are rarely answered."""
+    generator = torch.Generator().manual_seed(seed)
+    gains = {"q_proj": 1.5, "k_proj": 1.5, "v_proj": 1.6, "o_proj": 1.6, "out_proj": 1.0, "patch_embedding": 2.0,
+             "fc1": 1.4, "fc2": 1.2, "gate_proj": 1.2, "up_proj": 1.2, "down_proj": 1.2,
+             "linear_1": 1.6, "linear_2": 0.9, "lm_head": 2.5}  # fmt: skip
+    for name, parameter in model.named_parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        owner, kind = name.split(".")[-2:]
+        if "norm" in owner or "layrnorm" in owner:
+            parameter.copy_(1 + 0.1 * noise if kind == "weight" else 0.1 * noise)
+        elif kind == "bias":
+            parameter.copy_(0.1 * noise)
+        elif "position_embedding" in owner:
+            parameter.copy_(0.8 * noise)
+        elif "embed" in owner and owner != "patch_embedding" or "class_embedding" in name:
+            parameter.copy_(noise)
+        else:
+            fan_in = parameter[0].numel()
+            parameter.copy_(gains[owner] * fan_in**-0.5 * noise)
+    head = model.lm_head.weight
+    first_piece, image = 3 + len(BYTE_TOKENS), model.config.image_token_index
+    head[:first_piece] *= 0.3
+    head[image:] *= 0.3
+    head[EOS_ID] *= stop_gain / 0.3
+
+
+@torch.no_grad()
+def plant_sinks(
+    model: LlavaForConditionalGeneration,
+    prompts: Sequence[dict[str, torch.Tensor]],
+    dimensions: tuple[int, int],
+    image_tokens: Sequence[tuple[Sequence[int], int]],
+    text_tokens: Sequence[int],
+    strength: float,
+) -> None:
+    """Makes some tokens attention sinks: neurons of layer 1 that fire on them write into the sink dimensions.
+
+    One neuron looks for the first token, one for each (prompts, image token) given, one for each of the positions
+    `text_tokens` of the first prompt. What it looks for is how the input that the layer's MLP sees at that token differs from
+    the mean, so tokens that look alike become weaker sinks. Everything else writes little into the sink dimensions.
+    """
+    decoder = model.model.language_model
+    decoder.embed_tokens.weight[:, dimensions] *= 0.3
+    model.model.multi_modal_projector.linear_2.weight[dimensions, :] *= 0.3
+    for layer in decoder.layers:
+        layer.self_attn.o_proj.weight[dimensions, :] *= 0.3
+        layer.mlp.down_proj.weight[dimensions, :] *= 0.3
+    mlp = decoder.layers[1].mlp
+    seen: list[torch.Tensor] = []
+    handle = mlp.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0][0].clone()))
+    for prompt in prompts:
+        model(**prompt)
+    handle.remove()
+    image = model.config.image_token_index
+    patterns = [seen[0][0]]
+    starts = [int((prompt["input_ids"][0] == image).nonzero()[0]) for prompt in prompts]
+    for probed, token in image_tokens:
+        patterns.append(torch.stack([seen[prompt][starts[prompt] + token] for prompt in probed]).mean(0))
+    patterns.extend(seen[0][position] for position in text_tokens)
+    everywhere = torch.cat(seen)
+    images = torch.cat([states[prompt["input_ids"][0] == image] for states, prompt in zip(seen, prompts, strict=True)])
+    for neuron, pattern in enumerate(patterns):
+        contrast = pattern - (images if 0 < neuron <= len(image_tokens) else everywhere).mean(0)
+        direction = contrast / contrast.norm()
+        mlp.gate_proj.weight[neuron] = direction
+        mlp.up_proj.weight[neuron] = direction
+        response = direction @ pattern
+        written = strength / (torch.nn.functional.silu(response) * response)
+        mlp.down_proj.weight[:, neuron] *= 0.1
+        mlp.down_proj.weight[dimensions[0], neuron] = written if neuron % 2 == 0 else 0.4 * written
+        mlp.down_proj.weight[dimensions[1], neuron] = -0.6 * written if neuron % 2 == 0 else written
+
+
+def to_dtype(model: LlavaForConditionalGeneration, dtype: torch.dtype) -> None:
+    """Converts the parameters only: `model.to(dtype)` would round the rotary frequencies, too, which no loader does."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def save_checkpoint(checkpoint: TinyLlava, model: LlavaForConditionalGeneration, folder: Path) -> None:
+    """Writes the folder. Tensor names and sharding are the checkpoint's, whatever transformers itself would write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    documents = {
+        "config.json": checkpoint.config,
+        "generation_config.json": checkpoint.generation_config,
+        "preprocessor_config.json": checkpoint.preprocessor,
+        "processor_config.json": checkpoint.processor,
+        "tokenizer.json": checkpoint.tokenizer,
+        "tokenizer_config.json": checkpoint.tokenizer_config,
+        "special_tokens_map.json": checkpoint.special_tokens_map,
+    }
+    for name, document in documents.items():
+        if document is not None:
+            write_json(folder / name, document, indent=None if name == "tokenizer.json" else 2)
+    tensors = {checkpoint.rename(name): tensor.detach().to(checkpoint.dtype).contiguous().clone()
+               for name, tensor in model.state_dict().items()}  # fmt: skip
+    tensors.update(checkpoint.junk)
+    metadata = {"format": "pt"}
+    if checkpoint.shards == 1:
+        write_tensors(folder / "model.safetensors", tensors, metadata)
+        return
+    weight_map: dict[str, str] = {}
+    names = list(tensors)
+    for shard in range(checkpoint.shards):
+        file = f"model-{shard + 1:05d}-of-{checkpoint.shards:05d}.safetensors"
+        part = names[shard * len(names) // checkpoint.shards : (shard + 1) * len(names) // checkpoint.shards]
+        write_tensors(folder / file, {name: tensors[name] for name in part}, metadata)
+        weight_map.update(dict.fromkeys(part, file))
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    write_json(folder / "model.safetensors.index.json", index, indent=2)
+
+
+def write_tensors(file: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
+    save_file(tensors, file, metadata)
+    file.chmod(0o644)  # safetensors leaves its files to their owner alone
+
+
+def write_json(file: Path, document: Any, indent: int | None = None) -> None:
+    separators = (",", ": ") if indent else (",", ":")
+    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
+    file.write_text(text + "\n", encoding="utf-8")
+
+
+# ---------------------------------------------------------------------------------------------------- tensor names
+
+
+def old_names(name: str) -> str:
+    """`language_model.model.…`, `vision_tower.…`: what llava-hf files held before transformers 4.52."""
+    if name.startswith("model.language_model."):
+        return "language_model.model." + name.removeprefix("model.language_model.")
+    return "language_model." + name if name.startswith("lm_head.") else name.removeprefix("model.")
+
+
+def names_without_vision_model(name: str) -> str:
+    """`model.vision_tower.embeddings…`: the module tree of transformers 5, which has no wrapper in the vision tower."""
+    return name.replace("model.vision_tower.vision_model.", "model.vision_tower.")
