@@ -150,7 +150,7 @@ final class LoadedModel implements AutoCloseable {
     }
   }
 
-  private static String imageRuleName(ImageRule rule) {
+  static String imageRuleName(ImageRule rule) {
     return rule instanceof ImageRule.PadToSquare ? "pad" : "crop";
   }
 

@@ -231,6 +231,9 @@ public record RunSettings(
   public record Run(int waveRows, double maxFailedShare, long maxImagePixels)
       implements Serializable {
 
+    /** Far above what cameras make, far below what a decompression bomb holds. */
+    public static final long DEFAULT_MAX_IMAGE_PIXELS = 100_000_000;
+
     public Run {
       requireAtLeast("run.wave-rows", waveRows, 1);
       requireFraction("run.max-failed-share", maxFailedShare);

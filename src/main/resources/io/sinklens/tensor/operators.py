@@ -104,14 +104,18 @@ class Operators(Module):
     R, H, S, D = torch.size(q)
     K = torch.size(prefix_k, 0)
     G = torch.floordiv(H, K)
-    folded = torch.reshape(torch.transpose(torch.reshape(q, [R, K, G * S, D]), 0, 1), [1, K, R * G * S, D])
-    prefix_out, prefix_lse = torch._scaled_dot_product_flash_attention_for_cpu(folded, torch.unsqueeze(prefix_k, 0), torch.unsqueeze(prefix_v, 0), 0., False, attn_mask=None, scale=scale)
-    prefix_out = torch.reshape(torch.transpose(torch.reshape(prefix_out, [K, R, G * S, D]), 0, 1), [R, H, S, D])
-    prefix_lse = torch.reshape(torch.transpose(torch.reshape(prefix_lse, [K, R, G * S]), 0, 1), [R, H, S, 1])
     own_out, own_lse = torch._scaled_dot_product_flash_attention_for_cpu(q, torch.repeat_interleave(own_k, G, 1), torch.repeat_interleave(own_v, G, 1), 0., False, attn_mask=mask, scale=scale)
-    own_share = torch.sigmoid(torch.sub(torch.unsqueeze(own_lse, -1), prefix_lse))
-    merged = torch.lerp(torch.to(prefix_out, 6, False, False, None), torch.to(own_out, 6, False, False, None), own_share)
-    return torch.to(merged, ops.prim.dtype(q), False, False, None)
+    if torch.size(prefix_k, 1) == 0: # The kernel would end the process.
+      out = own_out
+    else:
+      folded = torch.reshape(torch.transpose(torch.reshape(q, [R, K, G * S, D]), 0, 1), [1, K, R * G * S, D])
+      prefix_out, prefix_lse = torch._scaled_dot_product_flash_attention_for_cpu(folded, torch.unsqueeze(prefix_k, 0), torch.unsqueeze(prefix_v, 0), 0., False, attn_mask=None, scale=scale)
+      prefix_out = torch.reshape(torch.transpose(torch.reshape(prefix_out, [K, R, G * S, D]), 0, 1), [R, H, S, D])
+      prefix_lse = torch.reshape(torch.transpose(torch.reshape(prefix_lse, [K, R, G * S]), 0, 1), [R, H, S, 1])
+      own_share = torch.sigmoid(torch.sub(torch.unsqueeze(own_lse, -1), prefix_lse))
+      merged = torch.lerp(torch.to(prefix_out, 6, False, False, None), torch.to(own_out, 6, False, False, None), own_share)
+      out = torch.to(merged, ops.prim.dtype(q), False, False, None)
+    return out
 
   # Scaled and masked scores of both parts side by side, in the model's dtype: [R, H, S, P + T].
   def attention_scores(self: __torch__.Operators, q: Tensor, prefix_k: Tensor, own_k: Tensor, mask: Tensor, scale: float) -> Tensor:

@@ -155,16 +155,6 @@ class WeightsTest {
   }
 
   @Test
-  void neverWritesToTheFile() throws IOException {
-    byte[] original = new RawSafetensors().floats("a", List.of(2), 1, 2).bytes();
-    RawSafetensors.write(weightsFile(), original);
-
-    open(Dtype.FLOAT32).get("a", 2).set(new float[] {8, 9});
-
-    assertThat(Files.readAllBytes(weightsFile())).isEqualTo(original);
-  }
-
-  @Test
   void convertsALargeCheckpointOnce() throws IOException {
     mixed().write(weightsFile());
     ConvertedWeights converted = new ConvertedWeights(cache.resolve("new"), 1);

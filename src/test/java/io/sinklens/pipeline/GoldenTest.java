@@ -344,8 +344,7 @@ class GoldenTest {
       this.variant = variant;
     }
 
-    Asked ask(JsonNode golden, @Nullable Path trace)
-        throws RowFailedException {
+    Asked ask(JsonNode golden, @Nullable Path trace) throws RowFailedException {
       String template = golden.get("template").asText();
       String rule = golden.get("image_rule").asText();
       ModelAnnotator annotator =

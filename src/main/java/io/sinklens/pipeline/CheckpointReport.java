@@ -1,0 +1,147 @@
+package io.sinklens.pipeline;
+
+import ai.djl.Device;
+import io.sinklens.checkpoint.CheckpointFolder;
+import io.sinklens.checkpoint.TensorInfo;
+import io.sinklens.family.Blueprint;
+import io.sinklens.family.Families;
+import io.sinklens.model.decoder.LlamaConfig;
+import io.sinklens.preprocessing.Tokenizer;
+import io.sinklens.tensor.Dtype;
+import io.sinklens.tensor.Operators;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.LinkedHashMap;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.stream.Collectors;
+
+/**
+ * What a checkpoint is, for people.
+ *
+ * @param lines what and its value, in reading order
+ */
+public record CheckpointReport(Map<String, String> lines) {
+
+  public CheckpointReport {
+    lines = new LinkedHashMap<>(lines);
+  }
+
+  /**
+   * Reads a checkpoint and holds every tensor's name and shape against its configuration; weights
+   * are mapped, not read.
+   *
+   * @throws IllegalArgumentException in one line naming what is unsupported or broken
+   */
+  public static CheckpointReport of(Path path) {
+    CheckpointFolder folder = CheckpointFolder.open(path);
+    Blueprint blueprint = Families.read(folder);
+    try (Operators operators = Operators.load(Device.cpu());
+        Tokenizer tokenizer = Tokenizer.open(folder.path())) {
+      blueprint.load(operators, folder.storedDtype());
+      return new CheckpointReport(
+          lines(folder, blueprint, tokenizer.id(blueprint.prompts().imageToken()).isPresent()));
+    }
+  }
+
+  private static Map<String, String> lines(
+      CheckpointFolder folder, Blueprint blueprint, boolean imageTokenKnown) {
+    Map<String, String> lines = new LinkedHashMap<>();
+    LlamaConfig decoder = blueprint.decoder();
+    Dtype computed = LoadedModel.dtype("auto", folder.storedDtype());
+    Optional<ModelPreset> preset = ModelPreset.choose("auto", blueprint);
+    lines.put("checkpoint", folder.path().toString());
+    lines.put("family", blueprint.family());
+    lines.put("vision", blueprint.vision());
+    lines.put(
+        "decoder",
+        "%d layers, hidden %d, %d heads, %d key-value heads, MLP %d, vocabulary %d, context %d"
+            .formatted(
+                decoder.numHiddenLayers(),
+                decoder.hiddenSize(),
+                decoder.numAttentionHeads(),
+                decoder.numKeyValueHeads(),
+                decoder.intermediateSize(),
+                decoder.vocabSize(),
+                decoder.maxPositionEmbeddings()));
+    lines.put("parameters", String.format(Locale.ROOT, "%,d", blueprint.parameters()));
+    lines.put(
+        "dtype", "%s stored, %s computed".formatted(name(folder.storedDtype()), name(computed)));
+    lines.put("template", blueprint.template().name());
+    lines.put("image rule", LoadedModel.imageRuleName(blueprint.imageRule()));
+    lines.put("image token", imageTokenKnown ? "known to the tokenizer" : "by id only");
+    lines.put("stop tokens", blueprint.stopTokens().toString());
+    lines.put("preset", preset.map(ModelPreset::name).orElse("none"));
+    lines.put(
+        "sink dimensions",
+        preset
+            .map(
+                known ->
+                    known.sinkDimensions().stream()
+                            .map(String::valueOf)
+                            .collect(Collectors.joining(", "))
+                        + ", threshold "
+                        + known.sinkThreshold())
+            .orElse("unknown; give --sink-dimensions, or find them with discover-sinks"));
+    lines.put("memory", memory(blueprint, decoder, folder.storedDtype(), computed));
+    lines.put(
+        "files",
+        "%d tensors, %s"
+            .formatted(
+                folder.tensors().size(),
+                size(folder.tensors().values().stream().mapToLong(TensorInfo::bytes).sum())));
+    lines.put("fingerprint", folder.fingerprint());
+    return lines;
+  }
+
+  private static String memory(
+      Blueprint blueprint, LlamaConfig decoder, Dtype stored, Dtype computed) {
+    long weights = blueprint.parameters() * computed.bytes();
+    long token =
+        2L
+            * decoder.numHiddenLayers()
+            * decoder.numKeyValueHeads()
+            * decoder.headDim()
+            * computed.bytes();
+    return "weights %s (%s), keys and values %s per 1000 tokens; free %s"
+        .formatted(
+            size(weights),
+            stored == computed ? "mapped from the files" : "converted from " + name(stored),
+            size(1000 * token),
+            available().map(CheckpointReport::size).orElse("unknown"));
+  }
+
+  /** What the system could give without swapping, where it says so. */
+  private static Optional<Long> available() {
+    Path description = Path.of("/proc/meminfo");
+    if (!Files.isReadable(description)) {
+      return Optional.empty();
+    }
+    try {
+      return Files.readAllLines(description).stream()
+          .filter(line -> line.startsWith("MemAvailable:"))
+          .findFirst()
+          .map(line -> Long.parseLong(line.replaceAll("\\D", "")) * 1024);
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot read " + description, e);
+    }
+  }
+
+  private static String size(long bytes) {
+    String[] units = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+    double amount = bytes;
+    int unit = 0;
+    while (amount >= 1024 && unit < units.length - 1) {
+      amount /= 1024;
+      unit++;
+    }
+    return String.format(Locale.ROOT, unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
+  }
+
+  private static String name(Dtype dtype) {
+    return dtype.name().toLowerCase(Locale.ROOT);
+  }
+}
