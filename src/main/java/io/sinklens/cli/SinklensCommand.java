@@ -3,6 +3,7 @@ package io.sinklens.cli;
 import io.sinklens.dataset.RowFailedException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.util.concurrent.CancellationException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
@@ -18,8 +19,11 @@ import picocli.CommandLine.ParseResult;
     versionProvider = Version.class,
     synopsisSubcommandLabel = "COMMAND",
     subcommands = {
+      AnnotateCommand.class,
       AskCommand.class,
       InspectCommand.class,
+      DemoCommand.class,
+      BenchCommand.class,
     })
 public final class SinklensCommand {
   @Option(
@@ -55,6 +59,9 @@ public final class SinklensCommand {
   private static int exitCode(Throwable failure) {
     if (failure instanceof CommandLine.ParameterException) {
       return ExitCode.USAGE;
+    }
+    if (failure instanceof CancellationException) {
+      return ExitCode.INTERRUPTED;
     }
     return failure instanceof IllegalArgumentException
             || failure instanceof UncheckedIOException

@@ -49,7 +49,8 @@ public final class HeadSelection {
    */
   public NDArray select(KeyGroupSums sums, NDArray visualSinkCount, int imageTokens) {
     NDArray image = sums.image();
-    NDArray enough = number(image.gte(minImageAttention)).mul(number(sums.visualNonsinks().gt(0)));
+    NDArray somewhereToGo = sums.visualNonsinks().gte(Float.MIN_NORMAL); // What can be divided by.
+    NDArray enough = number(image.gte(minImageAttention)).mul(number(somewhereToGo));
     NDArray present = number(visualSinkCount.gt(0)).maximum(anyVisualSink);
     NDArray byPaper = number(sums.visualNonsinks().gte(image.mul(minNonsinkRatio)));
     NDArray sinkShare = sums.visualSinks().div(image.add(REFERENCE_EPSILON * imageTokens));

@@ -13,8 +13,11 @@ import org.jspecify.annotations.Nullable;
 
 /** Cuts a sequence of questions where the image changes, lazily. */
 final class ImageGroups implements Iterator<ImageGroups.Group> {
-  /** Longer runs of one image are cut, so that a group always fits in memory. */
-  static final int MAX_QUESTIONS = 256;
+  /**
+   * Longer runs of one image are cut, so that a group always fits in memory; each piece computes
+   * the image's prefix for itself.
+   */
+  static final int MAX_QUESTIONS = 4096;
 
   private final Iterator<Question> questions;
   private @Nullable Question next;

@@ -319,7 +319,7 @@ public final class JobFile {
     double movedShare =
         variant.fractionOrComplement(
             "moved-share", "kept-share", released ? RELEASED_MOVED_SHARE : 0.6);
-    boolean requireVisualSink = variant.flag("require-visual-sink", false);
+    boolean requireVisualSink = variant.flag("require-visual-sink", true);
     return variant.named(
         () ->
             new Variant(

@@ -16,6 +16,7 @@ import io.sinklens.preprocessing.Prompt;
 import io.sinklens.result.Annotation;
 import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
+import io.sinklens.sink.PrefixSinkValues;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -53,6 +54,12 @@ public final class ModelAnnotator implements Annotator {
                 variant ->
                     ResolvedVariant.of(variant, model.preset(), settings.statistics().level()))
             .toList();
+    for (ResolvedVariant variant : variants) {
+      if (variant.look() != null) {
+        PrefixSinkValues.requireDimensions(
+            variant.sinkDimensions(), model.blueprint().decoder().hiddenSize());
+      }
+    }
     rules =
         new GenerationRules(
             generation.maxNewTokens(),

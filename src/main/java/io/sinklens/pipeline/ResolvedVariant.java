@@ -16,7 +16,8 @@ import org.jspecify.annotations.Nullable;
  * A variant with what the model's preset adds.
  *
  * @param name the variant's name
- * @param look how to look at attention; null to leave it fused
+ * @param look how to look at attention; null to leave it fused, as a variant does that only
+ *     measures where nothing is asked for or no sink dimensions are known
  * @param sinkDimensions hidden dimensions that mark sinks, empty without a look
  * @param level what to record
  */
@@ -27,22 +28,22 @@ record ResolvedVariant(
   /**
    * Fills in sink dimensions and threshold.
    *
-   * @throws IllegalArgumentException when a variant needs sink dimensions and none are known
+   * @throws IllegalArgumentException when VAR shall run and no sink dimensions are known
    */
   static ResolvedVariant of(Variant variant, Optional<ModelPreset> preset, Level level) {
+    List<Integer> dimensions =
+        variant.sinkDimensions().isEmpty()
+            ? preset.map(ModelPreset::sinkDimensions).orElse(List.of())
+            : variant.sinkDimensions();
     boolean looks =
         switch (variant.hook()) {
           case NONE -> false;
-          case OBSERVE -> level != Level.NONE;
+          case OBSERVE -> level != Level.NONE && !dimensions.isEmpty();
           case VAR -> true;
         };
     if (!looks) {
       return new ResolvedVariant(variant.name(), null, List.of(), level);
     }
-    List<Integer> dimensions =
-        variant.sinkDimensions().isEmpty()
-            ? preset.map(ModelPreset::sinkDimensions).orElse(List.of())
-            : variant.sinkDimensions();
     if (dimensions.isEmpty()) {
       throw new IllegalArgumentException(
           "Cannot run variant %s: no sink dimensions are known for this model; give them with"

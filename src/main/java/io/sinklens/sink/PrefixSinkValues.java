@@ -29,6 +29,19 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
    */
   public PrefixSinkValues(
       Operators operators, List<Integer> sinkDimensions, int hiddenSize, int layers) {
+    requireDimensions(sinkDimensions, hiddenSize);
+    this.operators = operators;
+    manager = operators.manager().newSubManager();
+    dimensions = manager.create(sinkDimensions.stream().mapToLong(Integer::longValue).toArray());
+    values = new NDArray[layers];
+  }
+
+  /**
+   * Refuses dimensions that hidden states do not have.
+   *
+   * @throws IllegalArgumentException naming the first, or when there are none
+   */
+  public static void requireDimensions(List<Integer> sinkDimensions, int hiddenSize) {
     if (sinkDimensions.isEmpty()) {
       throw new IllegalArgumentException("Sink dimensions must not be empty");
     }
@@ -38,10 +51,6 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
             "Sink dimensions must be from 0 to %d, not %d".formatted(hiddenSize - 1, dimension));
       }
     }
-    this.operators = operators;
-    manager = operators.manager().newSubManager();
-    dimensions = manager.create(sinkDimensions.stream().mapToLong(Integer::longValue).toArray());
-    values = new NDArray[layers];
   }
 
   @Override

@@ -57,7 +57,7 @@ class JobFileTest {
           min-nonsink-ratio: 0.25
           min-image-attention: 0.1
           moved-share: 0.9
-          require-visual-sink: true
+          require-visual-sink: false
       statistics: {level: none, samples: 0}
       run: {wave-rows: 7, max-failed-share: 0.5, max-image-pixels: 5000000000}
       """;
@@ -86,7 +86,7 @@ class JobFileTest {
                         0.5,
                         0.2,
                         0.6,
-                        false),
+                        true),
                     new Variant(
                         "var", Hook.VAR, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, false)),
                 new Statistics(Statistics.Level.SUMMARY),
@@ -123,7 +123,7 @@ class JobFileTest {
                 List.of(
                     new Variant(
                         "plain", Hook.NONE, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6,
-                        false),
+                        true),
                     new Variant(
                         "moved",
                         Hook.VAR,
@@ -134,7 +134,7 @@ class JobFileTest {
                         0.25,
                         0.1,
                         0.9,
-                        true)),
+                        false)),
                 new Statistics(Statistics.Level.NONE),
                 new Run(7, 0.5, 5_000_000_000L)));
   }

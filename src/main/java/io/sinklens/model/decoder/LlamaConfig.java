@@ -108,6 +108,9 @@ public record LlamaConfig(
       if (rope != null) {
         rope.requireOneOf("rope_type", "default");
         rope.requireOneOf("type", "default");
+        if (!rope.has("rope_type") && !rope.has("type")) {
+          rope.requireAbsent("factor", "scaled rotary positions are not supported");
+        }
         if (rope.has("rope_theta")) {
           return rope.number("rope_theta", 10000);
         }

@@ -205,7 +205,7 @@ public final class LlamaDecoder {
       boolean wantsScores = step.hook.asks(Point.SCORES, index);
       boolean wantsWeights = step.hook.asks(Point.WEIGHTS, index);
       if (!wantsScores && !wantsWeights) {
-        return prefix.length() == 0
+        return prefix.length() == 0 && pass.queries() == pass.ownKeys() // From the start.
             ? operators.causalAttention(query, ownKey, ownValue, scale)
             : operators.sharedAttention(
                 query, prefix.key(index), prefix.value(index), ownKey, ownValue, step.mask, scale);

@@ -1,0 +1,75 @@
+package io.sinklens.cli;
+
+import io.sinklens.job.AnnotateJob;
+import io.sinklens.job.DemoJob;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.Locale;
+import java.util.concurrent.Callable;
+import org.apache.spark.sql.SparkSession;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.Spec;
+
+/** The main job on what is bundled. */
+@Command(
+    name = "demo",
+    description = "Runs the main job on the bundled model and questions, plainly and with VAR.",
+    mixinStandardHelpOptions = true)
+final class DemoCommand implements Callable<Integer> {
+  @Spec private CommandSpec spec;
+
+  @Option(
+      names = "--output",
+      paramLabel = "DIR",
+      defaultValue = "sinklens-demo",
+      description = "Where the result goes; a former demo's is replaced (default: sinklens-demo)")
+  private Path output;
+
+  @Override
+  public Integer call() throws IOException {
+    PrintWriter out = spec.commandLine().getOut();
+    out.println(
+        "The bundled model has random weights: its answers mean nothing, but its sinks are planted"
+            + " and all else is real.");
+    out.flush();
+    try (SparkSession spark = LocalSession.open("sinklens demo");
+        ProgressLine progress = new ProgressLine(spec.commandLine().getErr())) {
+      print(new DemoJob(output, progress).run(spark), out);
+    }
+    return ExitCode.DONE;
+  }
+
+  private void print(DemoJob.Result result, PrintWriter out) {
+    AnnotateJob.Result run = result.run();
+    out.printf(
+        Locale.ROOT,
+        "%d questions as baseline and with VAR: %d answered, %d failed, %d answers changed by VAR%n",
+        run.inputRows(),
+        run.answered(),
+        run.failed(),
+        result.changed());
+    out.printf(
+        Locale.ROOT,
+        "%.1f seconds, %.0f rows/s, %d prompt tokens, %d generated tokens%n%n",
+        run.seconds(),
+        (run.answered() + run.failed()) / run.seconds(),
+        run.promptTokens(),
+        run.generatedTokens());
+    out.println("layer  sinks of image tokens  attention on sinks  heads corrected");
+    for (DemoJob.Layer layer : result.layers()) {
+      out.printf(
+          Locale.ROOT,
+          "%5d  %13.1f of %4.0f  %16.1f %%  %13.0f %%%n",
+          layer.layer(),
+          layer.imageSinks(),
+          layer.imageTokens(),
+          100 * layer.sinkAttention(),
+          100 * layer.corrected());
+    }
+    out.printf("%nParquet:   %s%n", output.resolve("annotations"));
+    out.printf("Manifest:  %s%n", output.resolve("manifest.json"));
+  }
+}

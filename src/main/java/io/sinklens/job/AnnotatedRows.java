@@ -1,0 +1,192 @@
+package io.sinklens.job;
+
+import static org.apache.spark.sql.functions.col;
+
+import io.sinklens.dataset.Question;
+import io.sinklens.pipeline.AnnotatorFactory;
+import io.sinklens.pipeline.RunSettings;
+import io.sinklens.result.Annotation;
+import io.sinklens.table.AnnotationTable;
+import io.sinklens.table.ImageFiles;
+import io.sinklens.table.QuestionReader;
+import io.sinklens.table.QuestionTable;
+import java.util.ArrayDeque;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.List;
+import java.util.Map;
+import org.apache.spark.TaskContext;
+import org.apache.spark.api.java.function.MapPartitionsFunction;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Encoders;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.RowFactory;
+import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.StructType;
+import org.apache.spark.util.TaskCompletionListener;
+import org.jspecify.annotations.Nullable;
+
+/** Questions in their normal form to annotations: the part that runs on executors. */
+final class AnnotatedRows {
+  /** A struct with the columns of {@link AnnotationTable}. */
+  static final String ANNOTATION = "annotation";
+
+  private AnnotatedRows() {}
+
+  /**
+   * Brings the rows of each image together and annotates them, lazily.
+   *
+   * @param questions as {@link QuestionTable} makes them
+   * @param partitions how many tasks share the work; changes nothing in the result
+   * @param counters what to count, or null
+   * @return a row a question and variant, with the structs {@code annotation} and, where columns
+   *     are carried, {@code carried}
+   */
+  static Dataset<Row> of(
+      Dataset<Row> questions,
+      AnnotatorFactory factory,
+      RunSettings settings,
+      int partitions,
+      @Nullable Counters counters) {
+    StructType result = new StructType().add(ANNOTATION, AnnotationTable.SCHEMA, false);
+    DataType carried = carried(questions.schema());
+    if (carried != null) {
+      result = result.add(QuestionTable.CARRIED, carried);
+    }
+    ImageFiles files =
+        new ImageFiles(
+            settings.input().images(),
+            questions.sparkSession().sparkContext().hadoopConfiguration());
+    return questions
+        .repartition(partitions, col(QuestionTable.IMAGE_KEY))
+        .sortWithinPartitions(QuestionTable.IMAGE_KEY, QuestionTable.SAMPLE_ID)
+        .mapPartitions(
+            new AnnotatePartition(factory, settings, files, carried != null, counters),
+            Encoders.row(result));
+  }
+
+  private static @Nullable DataType carried(StructType questions) {
+    int index = Arrays.asList(questions.fieldNames()).indexOf(QuestionTable.CARRIED);
+    return index < 0 ? null : questions.fields()[index].dataType();
+  }
+
+  /** Static and explicit, so that a task carries this and nothing else. */
+  private record AnnotatePartition(
+      AnnotatorFactory factory,
+      RunSettings settings,
+      ImageFiles files,
+      boolean carries,
+      @Nullable Counters counters)
+      implements MapPartitionsFunction<Row, Row> {
+
+    @Override
+    public Iterator<Row> call(Iterator<Row> rows) {
+      if (!rows.hasNext()) {
+        return Collections.emptyIterator();
+      }
+      ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, settings);
+      TaskCompletionListener giveBack = context -> lease.close();
+      TaskContext.get().addTaskCompletionListener(giveBack);
+      Waiting waiting = new Waiting(rows, this);
+      return new Annotated(lease.annotator().annotate(waiting), waiting, counters);
+    }
+  }
+
+  /** One annotation to come. */
+  private record Key(String sampleId, String variant) {}
+
+  /** Questions on their way through the annotator, and what their rows carry along. */
+  private static final class Waiting implements Iterator<Question> {
+    private final Iterator<Row> rows;
+    private final AnnotatePartition task;
+    private final QuestionReader reader;
+    private final Map<Key, Deque<Row>> carried = new HashMap<>();
+
+    Waiting(Iterator<Row> rows, AnnotatePartition task) {
+      this.rows = rows;
+      this.task = task;
+      reader = new QuestionReader(task.files());
+    }
+
+    @Override
+    public boolean hasNext() {
+      return rows.hasNext();
+    }
+
+    @Override
+    public Question next() {
+      Row row = rows.next();
+      Question question = reader.read(row);
+      Row along =
+          task.carries()
+              ? row.getStruct(row.fieldIndex(QuestionTable.CARRIED))
+              : RowFactory.create();
+      for (RunSettings.Variant variant : task.settings().variants()) {
+        carried
+            .computeIfAbsent(
+                new Key(question.sampleId(), variant.name()), key -> new ArrayDeque<>(1))
+            .add(along);
+      }
+      return question;
+    }
+
+    /** The output row of an annotation; every annotation that was to come has one. */
+    Row row(Annotation annotation) {
+      Key key = new Key(annotation.sampleId(), annotation.variant());
+      Deque<Row> rows = carried.get(key);
+      if (rows == null) {
+        throw new BrokenInvariantException(
+            "The annotator gave an annotation of row %s under variant %s that nobody asked for"
+                .formatted(key.sampleId(), key.variant()));
+      }
+      Row along = rows.remove();
+      if (rows.isEmpty()) {
+        carried.remove(key);
+      }
+      Row stored = AnnotationTable.toRow(annotation);
+      return task.carries() ? RowFactory.create(stored, along) : RowFactory.create(stored);
+    }
+
+    void requireNoneLeft() {
+      if (!carried.isEmpty()) {
+        Key key = carried.keySet().iterator().next();
+        throw new BrokenInvariantException(
+            "The annotator left out %d annotations, such as that of row %s under variant %s"
+                .formatted(carried.size(), key.sampleId(), key.variant()));
+      }
+    }
+  }
+
+  private record Annotated(
+      Iterator<Annotation> annotations, Waiting waiting, @Nullable Counters counters)
+      implements Iterator<Row> {
+
+    @Override
+    public boolean hasNext() {
+      if (annotations.hasNext()) {
+        return true;
+      }
+      waiting.requireNoneLeft();
+      return false;
+    }
+
+    @Override
+    public Row next() {
+      Annotation annotation = annotations.next();
+      if (counters != null) {
+        counters.count(annotation);
+      }
+      return waiting.row(annotation);
+    }
+  }
+
+  /** The columns of an annotation, then the carried ones. */
+  static Dataset<Row> flat(Dataset<Row> annotated) {
+    return List.of(annotated.columns()).contains(QuestionTable.CARRIED)
+        ? annotated.select(ANNOTATION + ".*", QuestionTable.CARRIED + ".*")
+        : annotated.select(ANNOTATION + ".*");
+  }
+}

@@ -1,0 +1,226 @@
+package io.sinklens.job;
+
+import io.sinklens.dataset.Question;
+import io.sinklens.job.AnnotateJob.Restart;
+import io.sinklens.pipeline.Annotator;
+import io.sinklens.pipeline.ModelAnnotator;
+import io.sinklens.pipeline.RunSettings;
+import io.sinklens.pipeline.RunTimes;
+import io.sinklens.pipeline.Versions;
+import io.sinklens.result.Annotation;
+import io.sinklens.table.AnnotationTable;
+import io.sinklens.table.ImageFiles;
+import io.sinklens.table.QuestionColumns.UnnamedRows;
+import io.sinklens.table.QuestionReader;
+import io.sinklens.table.QuestionTable;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.lang.management.ManagementFactory;
+import java.lang.management.MemoryPoolMXBean;
+import java.lang.management.MemoryType;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.stream.Stream;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Encoders;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * Measures how fast questions are answered: by the engine alone, and by the whole job in Spark.
+ *
+ * <p>The questions are the bundled ones; the model is the bundled one unless another is given. The
+ * engine is warmed up on the first images before it is measured.
+ */
+public final class BenchJob {
+  private static final int WARM_UP_QUESTIONS = 60;
+
+  private final Settings settings;
+
+  /** What to do about attention while measuring. */
+  public enum Workload {
+    /** One variant, the model as published: fused attention, nothing recorded. */
+    PLAIN,
+    /** One variant that measures sinks and changes nothing. */
+    OBSERVE,
+    /** Two variants, observed and with VAR, as the demo runs. */
+    BASELINE_AND_VAR
+  }
+
+  /**
+   * What to measure.
+   *
+   * @param workload what to do about attention
+   * @param model checkpoint folder, or null for the bundled one
+   */
+  public record Settings(Workload workload, @Nullable Path model) {}
+
+  /**
+   * What was measured, as the names and values of a JSON object; rates are per second.
+   *
+   * @param values nested maps of numbers and texts
+   */
+  public record Result(Map<String, Object> values) {
+    public Result {
+      values = new LinkedHashMap<>(values);
+    }
+  }
+
+  public BenchJob(Settings settings) {
+    this.settings = settings;
+  }
+
+  /** Measures. */
+  public Result run(SparkSession spark) {
+    try (Bundled bundled = Bundled.unpack()) {
+      RunSettings run = bundled.job(bundled.scratch().resolve("job"), overlays());
+      Map<String, Object> values = new LinkedHashMap<>();
+      values.put("workload", settings.workload().name().toLowerCase(Locale.ROOT));
+      List<Annotation> annotations;
+      try (ModelAnnotator annotator = ModelAnnotator.load(run.annotator())) {
+        values.put("model", annotator.facts());
+        List<Question> questions = questions(spark, run);
+        drain(annotator, questions.subList(0, Math.min(WARM_UP_QUESTIONS, questions.size())));
+        RunTimes before = annotator.times();
+        long start = System.nanoTime();
+        annotations = drain(annotator, questions);
+        double seconds = seconds(start);
+        values.put("engine", engine(annotations.size(), seconds, before, annotator.times()));
+      }
+      values.put("write", write(spark, annotations, bundled.scratch().resolve("write")));
+      values.put("job", job(spark, run, values));
+      values.put("memory", memory());
+      values.put("machine", machine(spark));
+      return new Result(values);
+    }
+  }
+
+  private List<String> overlays() {
+    List<String> overlays = new ArrayList<>();
+    if (settings.model() != null) {
+      overlays.add("model.path='" + settings.model().toString().replace("'", "''") + "'");
+    }
+    switch (settings.workload()) {
+      case PLAIN -> overlays.add("variants=[{name: plain, hook: none}]");
+      case OBSERVE -> overlays.add("variants=[{name: baseline, hook: observe}]");
+      case BASELINE_AND_VAR -> {}
+    }
+    return overlays;
+  }
+
+  private static List<Question> questions(SparkSession spark, RunSettings run) {
+    Dataset<Row> rows =
+        QuestionTable.normalise(
+            spark.read().parquet(run.input().path()),
+            AnnotateJob.columns(run, UnnamedRows.BY_FILE_AND_NUMBER),
+            null);
+    QuestionReader reader =
+        new QuestionReader(new ImageFiles(null, spark.sparkContext().hadoopConfiguration()));
+    return rows.orderBy(QuestionTable.IMAGE_KEY, QuestionTable.SAMPLE_ID).collectAsList().stream()
+        .map(reader::read)
+        .toList();
+  }
+
+  private static List<Annotation> drain(Annotator annotator, List<Question> questions) {
+    List<Annotation> annotations = new ArrayList<>();
+    Iterator<Annotation> rows = annotator.annotate(questions.iterator());
+    rows.forEachRemaining(annotations::add);
+    return annotations;
+  }
+
+  private static Map<String, Object> engine(
+      int rows, double seconds, RunTimes before, RunTimes after) {
+    long promptTokens = after.promptTokens() - before.promptTokens();
+    long generatedTokens = after.generatedTokens() - before.generatedTokens();
+    Map<String, Object> split = new LinkedHashMap<>();
+    after
+        .seconds()
+        .forEach((phase, sum) -> split.put(phase, sum - before.seconds().getOrDefault(phase, 0.0)));
+    Map<String, Object> engine = new LinkedHashMap<>();
+    engine.put("rows", rows);
+    engine.put("seconds", seconds);
+    engine.put("rows_per_second", rows / seconds);
+    engine.put("prompt_tokens", promptTokens);
+    engine.put("prompt_tokens_per_second", promptTokens / seconds);
+    engine.put("generated_tokens", generatedTokens);
+    engine.put("generated_tokens_per_second", generatedTokens / seconds);
+    engine.put("seconds_by_phase", split);
+    return engine;
+  }
+
+  private static Map<String, Object> write(
+      SparkSession spark, List<Annotation> annotations, Path folder) {
+    List<Row> rows = annotations.stream().map(AnnotationTable::toRow).toList();
+    Dataset<Row> table =
+        spark.createDataset(rows, Encoders.row(AnnotationTable.SCHEMA)).coalesce(1);
+    long start = System.nanoTime();
+    table.write().option("compression", "zstd").parquet(folder.toString());
+    double seconds = seconds(start);
+    return Map.of("seconds", seconds, "rows_per_second", rows.size() / seconds);
+  }
+
+  private static Map<String, Object> job(
+      SparkSession spark, RunSettings run, Map<String, Object> measured) {
+    AnnotateJob.Result result =
+        new AnnotateJob(new AnnotateJob.Settings(run, null, Restart.NOT_ASKED, null)).run(spark);
+    double rate = (result.answered() + result.failed()) / result.seconds();
+    Map<String, Object> job = new LinkedHashMap<>();
+    job.put("rows", result.answered() + result.failed());
+    job.put("failed", result.failed());
+    job.put("seconds", result.seconds());
+    job.put("rows_per_second", rate);
+    if (measured.get("engine") instanceof Map<?, ?> engine
+        && engine.get("rows_per_second") instanceof Double engineRate) {
+      job.put("ratio_to_engine", rate / engineRate);
+    }
+    return job;
+  }
+
+  /** Largest use so far: of the heap, and of the whole process where the system tells. */
+  private static Map<String, Object> memory() {
+    long heap =
+        ManagementFactory.getMemoryPoolMXBeans().stream()
+            .filter(pool -> pool.getType() == MemoryType.HEAP)
+            .map(MemoryPoolMXBean::getPeakUsage)
+            .mapToLong(usage -> usage.getUsed())
+            .sum();
+    Map<String, Object> memory = new LinkedHashMap<>();
+    memory.put("peak_heap_bytes", heap);
+    Path status = Path.of("/proc/self/status");
+    if (Files.isReadable(status)) {
+      try (Stream<String> lines = Files.lines(status)) {
+        lines
+            .filter(line -> line.startsWith("VmHWM:"))
+            .findFirst()
+            .ifPresent(
+                line ->
+                    memory.put(
+                        "peak_resident_bytes", Long.parseLong(line.replaceAll("\\D", "")) * 1024));
+      } catch (IOException e) {
+        throw new UncheckedIOException("Cannot read " + status, e);
+      }
+    }
+    return memory;
+  }
+
+  private static Map<String, Object> machine(SparkSession spark) {
+    Map<String, Object> machine = new LinkedHashMap<>();
+    machine.put("processors", Runtime.getRuntime().availableProcessors());
+    machine.put("omp_num_threads", System.getenv().getOrDefault("OMP_NUM_THREADS", "unset"));
+    machine.put("architecture", System.getProperty("os.arch"));
+    machine.put("spark", spark.version());
+    machine.putAll(Versions.all());
+    return machine;
+  }
+
+  private static double seconds(long start) {
+    return (System.nanoTime() - start) / 1e9;
+  }
+}

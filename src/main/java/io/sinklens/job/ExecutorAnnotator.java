@@ -1,0 +1,101 @@
+package io.sinklens.job;
+
+import io.sinklens.pipeline.Annotator;
+import io.sinklens.pipeline.AnnotatorFactory;
+import io.sinklens.pipeline.AnnotatorSettings;
+import io.sinklens.pipeline.RunSettings;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * The annotator of this JVM, loaded once and shared by all tasks of an executor.
+ *
+ * <p>The one place with static state, because Spark gives tasks of an executor no other thing to
+ * share. An annotator stays after its last task, for the next wave; one with other settings takes
+ * its place when nobody uses it any more. Factories are compared with {@code equals}, since every
+ * task has its own copy: they must be records or enums.
+ */
+final class ExecutorAnnotator {
+  private static final ExecutorAnnotator OF_THIS_JVM = new ExecutorAnnotator();
+
+  private final Map<Key, Loaded> loaded = new HashMap<>();
+  private int loads;
+
+  private ExecutorAnnotator() {}
+
+  /** What decides whether two tasks can share. */
+  private record Key(AnnotatorFactory factory, AnnotatorSettings settings) {}
+
+  private static final class Loaded {
+    private final Annotator annotator;
+    private int users;
+
+    private Loaded(Annotator annotator) {
+      this.annotator = annotator;
+    }
+  }
+
+  /** A task's hold on an annotator, to be closed when the task ends. */
+  static final class Lease implements AutoCloseable {
+    private final Loaded held;
+    private boolean open = true;
+
+    private Lease(Loaded held) {
+      this.held = held;
+    }
+
+    Annotator annotator() {
+      return held.annotator;
+    }
+
+    @Override
+    public void close() {
+      OF_THIS_JVM.release(this);
+    }
+  }
+
+  /** Loads the annotator, or waits for the task that does, or takes the one that is there. */
+  static Lease lease(AnnotatorFactory factory, RunSettings settings) {
+    return OF_THIS_JVM.take(new Key(factory, settings.annotator()), settings);
+  }
+
+  /** How often this JVM has loaded an annotator. */
+  static int loads() {
+    return OF_THIS_JVM.count();
+  }
+
+  private synchronized Lease take(Key key, RunSettings settings) {
+    Loaded one = loaded.get(key);
+    if (one == null) {
+      closeUnused();
+      one = new Loaded(key.factory().open(settings));
+      loads++;
+      loaded.put(key, one);
+    }
+    one.users++;
+    return new Lease(one);
+  }
+
+  private synchronized void release(Lease lease) {
+    if (lease.open) {
+      lease.open = false;
+      lease.held.users--;
+    }
+  }
+
+  private synchronized int count() {
+    return loads;
+  }
+
+  private void closeUnused() {
+    loaded
+        .values()
+        .removeIf(
+            one -> {
+              if (one.users == 0) {
+                one.annotator.close();
+              }
+              return one.users == 0;
+            });
+  }
+}

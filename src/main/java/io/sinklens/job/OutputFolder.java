@@ -1,0 +1,185 @@
+package io.sinklens.job;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import java.io.FileNotFoundException;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.UncheckedIOException;
+import java.nio.charset.StandardCharsets;
+import java.util.ArrayList;
+import java.util.EnumSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Optional;
+import java.util.Set;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.CreateFlag;
+import org.apache.hadoop.fs.FileContext;
+import org.apache.hadoop.fs.FileStatus;
+import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Options.CreateOpts;
+import org.apache.hadoop.fs.Options.Rename;
+import org.apache.hadoop.fs.Path;
+import org.jspecify.annotations.Nullable;
+
+/** The folder that a run writes: its waves, its manifest, and the file that says it is done. */
+final class OutputFolder {
+  private static final String ANNOTATIONS = "annotations";
+  private static final String MANIFEST = "manifest.json";
+  private static final String NEW_MANIFEST = ".manifest.json.new";
+  private static final String SUCCESS = "_SUCCESS";
+
+  /** All that a run may leave here; a folder with anything else is somebody's, and stays. */
+  private static final Set<String> OURS =
+      Set.of(ANNOTATIONS, MANIFEST, NEW_MANIFEST, SUCCESS, "samples");
+
+  private final String shown;
+  private final Path folder;
+  private final Configuration hadoop;
+
+  OutputFolder(String path, Configuration hadoop) {
+    this.shown = Manifest.withoutPasswords(path);
+    this.folder = new Path(path);
+    this.hadoop = hadoop;
+  }
+
+  String wavePath(int wave) {
+    return new Path(annotations(), String.format(Locale.ROOT, "wave=%05d", wave)).toString();
+  }
+
+  String annotationsPath() {
+    return annotations().toString();
+  }
+
+  private Path annotations() {
+    return new Path(folder, ANNOTATIONS);
+  }
+
+  /** Whether a path is this folder or lies in it. */
+  boolean holds(String path) {
+    try {
+      String here = files().makeQualified(folder).toUri().toString();
+      Path there = new Path(path);
+      String other = there.getFileSystem(hadoop).makeQualified(there).toUri().toString();
+      return other.equals(here) || other.startsWith(here + "/");
+    } catch (IOException e) {
+      throw unreachable(e);
+    }
+  }
+
+  /** Whether there is nothing here that could be lost. */
+  boolean isFree() {
+    return entries().isEmpty();
+  }
+
+  /** Names that are not of a run of ours. */
+  List<String> foreign() {
+    List<String> foreign = new ArrayList<>();
+    for (FileStatus entry : entries()) {
+      String name = entry.getPath().getName();
+      if (name.equals(ANNOTATIONS) && entry.isDirectory()) {
+        for (FileStatus wave : list(entry.getPath())) {
+          if (!wave.getPath().getName().matches("wave=[0-9]{5,}|_.*|\\..*\\.crc")) {
+            foreign.add(ANNOTATIONS + "/" + wave.getPath().getName());
+          }
+        }
+      } else if (!OURS.contains(name.replaceFirst("^\\.(.*)\\.crc$", "$1"))) {
+        foreign.add(name);
+      }
+    }
+    return foreign;
+  }
+
+  /** The manifest that lies here. */
+  Optional<JsonNode> manifest() {
+    try (InputStream json = files().open(new Path(folder, MANIFEST))) {
+      return Optional.of(Manifest.read(json));
+    } catch (FileNotFoundException | JsonProcessingException e) {
+      return Optional.empty();
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot read the manifest in " + shown, e);
+    }
+  }
+
+  /** Deletes what a run of ours has left. */
+  void clear() {
+    if (!foreign().isEmpty()) {
+      throw new IllegalStateException("Cannot clear %s: it holds %s".formatted(shown, foreign()));
+    }
+    try {
+      for (FileStatus entry : entries()) {
+        files().delete(entry.getPath(), true);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot clear output.path " + shown, e);
+    }
+  }
+
+  /** Replaces the manifest as a whole: a reader sees the old one or the new one. */
+  void write(Manifest manifest) {
+    Path target = new Path(folder, MANIFEST);
+    Path fresh = new Path(folder, NEW_MANIFEST);
+    try {
+      FileContext files = FileContext.getFileContext(qualified().toUri(), hadoop);
+      try (OutputStream json =
+          files.create(
+              fresh,
+              EnumSet.of(CreateFlag.CREATE, CreateFlag.OVERWRITE),
+              CreateOpts.createParent())) {
+        json.write(manifest.toJson().getBytes(StandardCharsets.UTF_8));
+      }
+      files.rename(fresh, target, Rename.OVERWRITE);
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot write the manifest in " + shown, e);
+    }
+  }
+
+  void markComplete() {
+    try {
+      files().create(new Path(folder, SUCCESS), true).close();
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot write output.path " + shown, e);
+    }
+  }
+
+  private List<FileStatus> entries() {
+    return list(folder);
+  }
+
+  private List<FileStatus> list(Path path) {
+    try {
+      return List.of(files().listStatus(path));
+    } catch (FileNotFoundException e) {
+      return List.of();
+    } catch (IOException e) {
+      throw unreachable(e);
+    }
+  }
+
+  private UncheckedIOException unreachable(IOException e) {
+    return new UncheckedIOException(
+        "Cannot reach output.path %s: %s"
+            .formatted(shown, Manifest.withoutPasswords(String.valueOf(e.getMessage()))),
+        e);
+  }
+
+  private Path qualified() throws IOException {
+    return files().makeQualified(folder);
+  }
+
+  private FileSystem files() throws IOException {
+    return folder.getFileSystem(hadoop);
+  }
+
+  /** How large a local folder is, or null where it cannot be seen from here. */
+  static @Nullable Long sizeOf(String path, Configuration hadoop) {
+    try {
+      Path folder = new Path(path);
+      return folder.getFileSystem(hadoop).getContentSummary(folder).getLength();
+    } catch (IOException | IllegalArgumentException e) {
+      return null;
+    }
+  }
+}

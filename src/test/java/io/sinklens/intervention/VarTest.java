@@ -1,0 +1,262 @@
+package io.sinklens.intervention;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.withPrecision;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.Shape;
+import io.sinklens.intervention.VarSettings.Mode;
+import io.sinklens.intervention.VarSettings.VisualSink;
+import io.sinklens.model.TinyCheckpoint;
+import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.AttentionHook.Point;
+import io.sinklens.model.decoder.AttentionParts;
+import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.SharedPrefix;
+import io.sinklens.sink.LayerSinks;
+import io.sinklens.sink.PrefixSinkValues;
+import io.sinklens.sink.SinkRule.SinkTokens;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.jupiter.api.AfterAll;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/**
+ * Shows the hook a network of four layers and one head: a prompt of text, a visual sink and two
+ * other image tokens, then one token of the row's own.
+ */
+class VarTest {
+  private static final int HIDDEN = 4;
+  private static final int LAYERS = 4;
+  private static final float[] PLAIN = {1, 1, 1, 1};
+  private static final float[] SINK = {1, 1, 1, 100}; // Its sink value is 1.9997.
+
+  private static VisionLanguageModel model;
+  private NDManager manager;
+
+  @BeforeAll
+  static void load() {
+    model = TinyCheckpoint.load("llava-gqa"); // For its operators and caches alone.
+  }
+
+  @AfterAll
+  static void unload() {
+    model.close();
+  }
+
+  @BeforeEach
+  void open() {
+    manager = model.operators().manager().newSubManager();
+  }
+
+  @AfterEach
+  void free() {
+    manager.close();
+  }
+
+  @Test
+  void leavesTheLastLayerAloneInThePaperButNotInTheReleasedCode() {
+    for (Mode mode : Mode.values()) {
+      try (Batch batch = new Batch(settings(mode, 0.5))) {
+        batch.prompt();
+        float[] third = batch.weights(2, 0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
+        float[] last = batch.weights(3, 0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
+        assertThat(third)
+            .containsExactly(
+                new float[] {0.2f, 0.15f, 0.4125f, 0.1375f, 0.1f}, withPrecision(1e-6f));
+        assertThat(last)
+            .containsExactly(
+                mode == Mode.PAPER ? new float[] {0.2f, 0.3f, 0.3f, 0.1f, 0.1f} : third,
+                withPrecision(1e-6f));
+        assertThat(batch.hook.selectedHeads(0).get(0))
+            .isDeepEqualTo(new boolean[][] {{false}, {false}, {true}, {mode == Mode.REFERENCE}});
+      }
+    }
+  }
+
+  @Test
+  void measuresWhatItWouldCorrectAndReturnsTheVeryWeightsItSaw() {
+    try (Batch batch = new Batch(settings(Mode.PAPER, 0.5).measuring())) {
+      batch.prompt();
+      AttentionParts weights = batch.parts(0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
+      assertThat(batch.hook.onWeights(2, weights)).isSameAs(weights);
+      assertThat(batch.hook.selectedHeads(0).get(0)[2]).containsExactly(true);
+      assertThat(batch.hook.totals(0).imageAttention(2))
+          .containsExactly(new float[] {0.7f}, withPrecision(1e-6f));
+      assertThat(batch.hook.totals(0).nonsinkRatio(2))
+          .containsExactly(new float[] {4f / 7}, withPrecision(1e-6f));
+      assertThat(batch.hook.totals(0).sinkAttention(2))
+          .containsExactly(new float[] {0.3f}, withPrecision(1e-6f));
+    }
+  }
+
+  @Test
+  void averagesOverTheQueriesThatGaveAnswerTokens() {
+    try (Batch batch = new Batch(settings(Mode.PAPER, 0.5))) {
+      batch.prompt();
+      batch.weights(2, 0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
+      batch.generated(1, PLAIN, 0);
+      batch.weights(2, 0.2f, 0.1f, 0.1f, 0f, 0.3f, 0.3f);
+      batch.generated(2, PLAIN, -1); // The row has finished.
+      batch.weights(2, 0f, 1f, 0f, 0f, 0f, 0f, 0f);
+      assertThat(batch.hook.selectedHeads(0)).hasSize(2);
+      assertThat(batch.hook.totals(0).imageAttention(2))
+          .containsExactly(new float[] {(0.7f + 0.2f) / 2}, withPrecision(1e-6f));
+      assertThat(batch.hook.totals(0).nonsinkRatio(2))
+          .containsExactly(new float[] {(4f / 7 + 0.5f) / 2}, withPrecision(1e-6f));
+      assertThat(batch.hook.totals(0).sinkAttention(2))
+          .containsExactly(new float[] {0.2f}, withPrecision(1e-6f));
+    }
+  }
+
+  @Test
+  void countsARatioWithoutImageAttentionAsNone() {
+    try (Batch batch = new Batch(settings(Mode.PAPER, 0.5))) {
+      batch.prompt();
+      assertThat(batch.weights(2, 0.7f, 0f, 0f, 0f, 0.3f))
+          .containsExactly(new float[] {0.7f, 0f, 0f, 0f, 0.3f}, withPrecision(0f));
+      assertThat(batch.hook.totals(0).nonsinkRatio(2))
+          .containsExactly(new float[] {0f}, withPrecision(0f));
+    }
+  }
+
+  @Test
+  void takesFromGeneratedSinksOnlyWhenAllTokensCanBeSinks() {
+    for (SinkTokens tokens : SinkTokens.values()) {
+      VarSettings settings =
+          new VarSettings(Mode.PAPER, 1.9, tokens, 0.5, 0.2, 0.5, VisualSink.REQUIRED);
+      try (Batch batch = new Batch(settings)) {
+        batch.prompt();
+        batch.generated(1, SINK, 0);
+        float[] moved = batch.weights(2, 0.1f, 0.2f, 0.2f, 0.1f, 0.1f, 0.3f);
+        float generated = tokens == SinkTokens.ALL ? 0.15f : 0.3f;
+        assertThat(moved[5]).isEqualTo(generated, withPrecision(1e-6f));
+        assertThat(batch.hook.promptSinks(0).get(0).textPositions()).isEmpty();
+      }
+    }
+  }
+
+  @Test
+  void leavesALayerWithoutVisualSinksAloneUnlessToldOtherwise() {
+    for (VisualSink visualSink : VisualSink.values()) {
+      VarSettings settings =
+          new VarSettings(Mode.PAPER, 1.9, SinkTokens.PROMPT, 0.5, 0.2, 0.5, visualSink);
+      try (Batch batch = new Batch(settings, SINK, PLAIN, PLAIN, PLAIN)) { // A sink in the text.
+        batch.prompt();
+        float[] moved = batch.weights(2, 0.4f, 0.2f, 0.2f, 0.1f, 0.1f);
+        assertThat(moved)
+            .containsExactly(
+                visualSink == VisualSink.REQUIRED
+                    ? new float[] {0.4f, 0.2f, 0.2f, 0.1f, 0.1f}
+                    : new float[] {0.2f, 0.28f, 0.28f, 0.14f, 0.1f},
+                withPrecision(1e-6f));
+      }
+    }
+  }
+
+  @Test
+  void reportsTheSinksOfThePromptFromTheThirdLayerOn() {
+    try (Batch batch = new Batch(settings(Mode.PAPER, 0.5))) {
+      batch.prompt();
+      assertThat(batch.hook.promptSinks(0)).extracting(LayerSinks::layer).containsExactly(2, 3);
+      assertThat(batch.hook.promptSinks(0))
+          .allSatisfy(
+              layer -> {
+                assertThat(layer.imagePositions()).containsExactly(0);
+                assertThat(layer.textPositions()).isEmpty();
+                assertThat(layer.maxValue()).isEqualTo(1.9997f, withPrecision(1e-4f));
+              });
+    }
+  }
+
+  @Test
+  void asksForHiddenStatesAndWeightsFromTheThirdLayerOnAndForNothingElse() {
+    try (Batch batch = new Batch(settings(Mode.PAPER, 0.5))) {
+      for (Point point : Point.values()) {
+        for (int layer = 0; layer <= LAYERS; layer++) {
+          boolean covered = layer == 2 || layer == 3;
+          assertThat(batch.hook.asks(point, layer))
+              .as("%s of layer %d", point, layer)
+              .isEqualTo(covered && (point == Point.HIDDEN_STATES || point == Point.WEIGHTS));
+        }
+      }
+    }
+  }
+
+  private static VarSettings settings(Mode mode, double movedShare) {
+    return new VarSettings(mode, 1.9, SinkTokens.PROMPT, 0.5, 0.2, movedShare, VisualSink.REQUIRED);
+  }
+
+  /** One row and its hook; the prefix is a text token and three image tokens. */
+  private final class Batch implements AutoCloseable {
+    private static final int PREFIX_KEYS = 4;
+
+    private final PrefixSinkValues values;
+    private final Var hook;
+    private final SharedPrefix prefix;
+    private final KeyValueCache cache;
+
+    Batch(VarSettings settings) {
+      this(settings, PLAIN, SINK, PLAIN, PLAIN);
+    }
+
+    Batch(VarSettings settings, float[]... prefixStates) {
+      values = new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, LAYERS);
+      prefix = model.decoder().newCache(manager, 1, PREFIX_KEYS).share(0, PREFIX_KEYS);
+      cache = model.decoder().newCache(manager, 1, 3);
+      for (int layer = 2; layer < LAYERS; layer++) {
+        values.onHiddenStates(layer, states(prefixStates));
+      }
+      hook = new Var(model.operators(), values, 1, List.of(settings), new int[] {1}, LAYERS, 1);
+    }
+
+    /** The pass over the row's one own prompt token. */
+    void prompt() {
+      generated(0, PLAIN, 0);
+    }
+
+    /** A pass over the token at an own position. */
+    void generated(int position, float[] state, int answerQuery) {
+      NDArray positions = manager.create(new long[] {position}, new Shape(1, 1));
+      hook.onPass(new Pass(prefix, cache, positions, position + 1, new int[] {answerQuery}));
+      for (int layer = 2; layer < LAYERS; layer++) {
+        hook.onHiddenStates(layer, states(state));
+      }
+    }
+
+    AttentionParts parts(float... weights) {
+      int own = weights.length - PREFIX_KEYS;
+      return new AttentionParts(
+          manager.create(Arrays.copyOf(weights, PREFIX_KEYS), new Shape(1, 1, 1, PREFIX_KEYS)),
+          manager.create(
+              Arrays.copyOfRange(weights, PREFIX_KEYS, weights.length), new Shape(1, 1, 1, own)));
+    }
+
+    float[] weights(int layer, float... weights) {
+      AttentionParts moved = hook.onWeights(layer, parts(weights));
+      float[] joined = Arrays.copyOf(moved.prefix().toFloatArray(), weights.length);
+      float[] own = moved.own().toFloatArray();
+      System.arraycopy(own, 0, joined, PREFIX_KEYS, own.length);
+      return joined;
+    }
+
+    private NDArray states(float[]... states) {
+      float[] flat = new float[states.length * HIDDEN];
+      for (int t = 0; t < states.length; t++) {
+        System.arraycopy(states[t], 0, flat, t * HIDDEN, HIDDEN);
+      }
+      return manager.create(flat, new Shape(1, states.length, HIDDEN));
+    }
+
+    @Override
+    public void close() {
+      hook.close();
+      values.close();
+    }
+  }
+}

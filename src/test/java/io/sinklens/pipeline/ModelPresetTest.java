@@ -1,0 +1,112 @@
+package io.sinklens.pipeline;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import io.sinklens.checkpoint.CheckpointFolder;
+import io.sinklens.family.Blueprint;
+import io.sinklens.family.Families;
+import io.sinklens.model.TinyCheckpoint;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.stream.Stream;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class ModelPresetTest {
+  private static final Path DEMO = Path.of("src/main/resources/io/sinklens/demo/checkpoint");
+
+  @Test
+  void listsTheFilesOfTheFolder() throws IOException {
+    try (Stream<Path> files = Files.list(Path.of("conf/models"))) {
+      assertThat(files.map(file -> file.getFileName().toString().replace(".yaml", "")))
+          .containsExactlyInAnyOrderElementsOf(ModelPreset.NAMES);
+    }
+  }
+
+  @Test
+  void knowsThePublishedSinkDimensions() {
+    assertThat(ModelPreset.named("llava-1.5-7b").sinkDimensions()).containsExactly(1415, 2533);
+    assertThat(ModelPreset.named("llava-1.5-13b").sinkDimensions()).containsExactly(2100, 4743);
+    assertThat(ModelPreset.named("llava-1.5-7b").sinkThreshold()).isEqualTo(20);
+    assertThat(ModelPreset.named("llava-1.5-13b").sinkThreshold()).isEqualTo(20);
+  }
+
+  @Test
+  void namesOnlyDimensionsItsModelHas() {
+    for (String name : ModelPreset.NAMES) {
+      ModelPreset preset = ModelPreset.named(name);
+      assertThat(preset.name()).isEqualTo(name);
+      assertThat(preset.sinkDimensions())
+          .isNotEmpty()
+          .allSatisfy(
+              dimension -> assertThat(dimension).isBetween(0, preset.match().hiddenSize() - 1));
+    }
+  }
+
+  @Test
+  void findsTheBundledCheckpointByItsShape() {
+    assertThat(ModelPreset.choose("auto", read(DEMO)).map(ModelPreset::name)).contains("demo");
+    assertThat(ModelPreset.choose("none", read(DEMO))).isEmpty();
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"llava-mha", "llava-gqa", "llava-bf16"})
+  void findsNothingForAShapeNobodyPublished(String golden) {
+    assertThat(ModelPreset.choose("auto", read(TinyCheckpoint.golden(golden)))).isEmpty();
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "hidden_size",
+        "num_hidden_layers",
+        "num_key_value_heads",
+        "intermediate_size",
+        "vocab_size",
+        "rope_theta"
+      })
+  void needsEveryPartOfTheShapeToFit(String part, @TempDir Path folder) {
+    TinyCheckpoint copy =
+        TinyCheckpoint.copyTo(folder)
+            .textConfig(
+                text ->
+                    text.put("hidden_size", 128)
+                        .put("num_hidden_layers", 6)
+                        .put("num_key_value_heads", 2)
+                        .put("intermediate_size", 176)
+                        .put("vocab_size", 576)
+                        .put("rope_theta", 10000));
+    assertThat(ModelPreset.choose("auto", read(folder)).map(ModelPreset::name)).contains("demo");
+
+    int other = part.equals("num_key_value_heads") ? 4 : 64;
+    copy.textConfig(text -> text.put(part, other));
+
+    assertThat(ModelPreset.choose("auto", read(folder))).isEmpty();
+  }
+
+  @Test
+  void takesANamedPresetWhateverTheShape() {
+    assertThat(
+            ModelPreset.choose("llava-1.5-7b", read(TinyCheckpoint.golden("llava-gqa")))
+                .map(ModelPreset::sinkDimensions))
+        .contains(List.of(1415, 2533));
+  }
+
+  @Test
+  void refusesANameThatIsNone() {
+    assertThatThrownBy(() -> ModelPreset.choose("llava-7b", read(DEMO)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "model.preset must be auto, none or one of [demo, llava-1.5-13b, llava-1.5-7b], not"
+                + " llava-7b");
+  }
+
+  private static Blueprint read(Path folder) {
+    return Families.read(CheckpointFolder.open(folder));
+  }
+}

@@ -1,0 +1,22 @@
+package io.sinklens.table;
+
+import org.apache.spark.sql.SparkSession;
+
+/** The Spark session that all tests of a JVM share: starting one takes seconds. */
+public final class LocalSpark {
+  private LocalSpark() {}
+
+  /** The session, on two threads. */
+  public static SparkSession session() {
+    return SparkSession.builder()
+        .master("local[2]")
+        .appName("sinklens tests")
+        .config("spark.ui.enabled", false)
+        .config("spark.driver.host", "localhost")
+        .config("spark.driver.bindAddress", "127.0.0.1")
+        .config("spark.sql.shuffle.partitions", 2)
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.debug.maxToStringFields", 1000)
+        .getOrCreate();
+  }
+}
