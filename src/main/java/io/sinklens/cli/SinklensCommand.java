@@ -22,8 +22,6 @@ import picocli.CommandLine.ParseResult;
       AnnotateCommand.class,
       AskCommand.class,
       InspectCommand.class,
-      DemoCommand.class,
-      BenchCommand.class,
     })
 public final class SinklensCommand {
   @Option(

@@ -16,6 +16,7 @@ public final class LocalSpark {
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.sql.shuffle.partitions", 2)
         .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.codegen.wholeStage", false)
         .config("spark.sql.debug.maxToStringFields", 1000)
         .getOrCreate();
   }

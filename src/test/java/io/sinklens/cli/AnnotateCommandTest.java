@@ -1,0 +1,162 @@
+package io.sinklens.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import io.sinklens.table.LocalSpark;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.net.URISyntaxException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Objects;
+import org.apache.spark.sql.functions;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import picocli.CommandLine;
+
+/** With the bundled model and a few of the bundled questions. */
+class AnnotateCommandTest {
+  @TempDir private Path folder;
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  @BeforeEach
+  void writeJobFile() throws IOException, URISyntaxException {
+    Files.writeString(
+        folder.resolve("job.yaml"),
+        """
+        input:
+          path: %s
+          columns: {id: question_id, image-id: image_id}
+        output: {path: %s, keep-columns: category}
+        model: {path: %s}
+        generation: {max-new-tokens: 2}
+        """
+            .formatted(bundled("scenes.parquet"), folder.resolve("out"), bundled("checkpoint")));
+  }
+
+  @Test
+  void annotatesWithARealModel() {
+    assertThat(annotate("--limit", "3")).as(err.toString()).isEqualTo(ExitCode.DONE);
+
+    assertThat(out.toString())
+        .startsWith("Annotated 3 rows under 2 variants in ")
+        .contains(": 6 answered, 0 failed")
+        .endsWith("Results are in %s%n".formatted(folder.resolve("out")));
+    assertThat(err.toString()).contains("6 of 6 rows");
+    assertThat(
+            LocalSpark.session()
+                .read()
+                .parquet(folder.resolve("out/annotations").toString())
+                .where("status = 'answered' AND size(sinks) > 0 AND category IS NOT NULL")
+                .count())
+        .isEqualTo(6);
+
+    assertThat(annotate("--limit", "3")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .endsWith(
+            "sinklens: Cannot write to output.path %s: it holds the complete result of a run with"
+                    .formatted(folder.resolve("out"))
+                + " these settings; choose another, or replace it with --restart\n");
+    assertThat(annotate("--limit", "1", "--restart")).isEqualTo(ExitCode.DONE);
+  }
+
+  @Test
+  void endsWithAnotherCodeWhenTooManyRowsFail() {
+    String questions = folder.resolve("questions").toString();
+    LocalSpark.session()
+        .read()
+        .parquet(scenes())
+        .limit(2)
+        .withColumn("question", functions.lit(" "))
+        .write()
+        .parquet(questions);
+
+    assertThat(annotate("--set", "input.path=" + questions)).isEqualTo(ExitCode.TOO_MANY_FAILED);
+    assertThat(out.toString())
+        .contains("  QUESTION_MISSING 4")
+        .endsWith("The failed share 1.0000 is above run.max-failed-share 0.01\n");
+    assertThat(folder.resolve("out/_SUCCESS")).exists();
+
+    assertThat(
+            annotate(
+                "--restart", "--set", "input.path=" + questions, "--set", "run.max-failed-share=1"))
+        .isEqualTo(ExitCode.DONE);
+  }
+
+  @Test
+  void printsAPlanAndDoesNothing() {
+    assertThat(annotate("--dry-run")).as(err.toString()).isEqualTo(ExitCode.DONE);
+
+    assertThat(out.toString())
+        .startsWith(
+            """
+            rows         720
+            images       120
+            variants     2
+            annotations  1,440
+            waves        1
+            """);
+    assertThat(folder.resolve("out")).doesNotExist();
+  }
+
+  @Test
+  void saysInOneLineWhatIsWrong() {
+    assertThat(annotate("--set", "generation.max-tokens=5")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo(
+            "sinklens: Unknown setting generation.max-tokens; did you mean"
+                + " generation.max-new-tokens?\n");
+
+    err.getBuffer().setLength(0);
+    assertThat(annotate("--limit", "0")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).isEqualTo("sinklens: Limit must be at least 1, not 0\n");
+
+    err.getBuffer().setLength(0);
+    assertThat(annotate("--set", "model.path=/absent")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).matches("sinklens: [^\n]*/absent[^\n]*\n");
+
+    err.getBuffer().setLength(0);
+    assertThat(annotate("--set", "model.path=/absent", "--verbose")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).contains("\tat io.sinklens.");
+    assertThat(folder.resolve("out")).doesNotExist();
+  }
+
+  @Test
+  void refusesOptionsItDoesNotKnow() {
+    assertThat(annotate("--retry-failed")).isEqualTo(ExitCode.USAGE);
+    assertThat(commandLine().execute("annotate")).isEqualTo(ExitCode.USAGE);
+  }
+
+  private int annotate(String... options) {
+    List<String> arguments = new ArrayList<>();
+    arguments.add("annotate");
+    arguments.add(folder.resolve("job.yaml").toString());
+    arguments.addAll(Arrays.asList(options));
+    return commandLine().execute(arguments.toArray(new String[0]));
+  }
+
+  private CommandLine commandLine() {
+    return SinklensCommand.commandLine().setOut(new PrintWriter(out)).setErr(new PrintWriter(err));
+  }
+
+  private static String scenes() {
+    try {
+      return bundled("scenes.parquet").toString();
+    } catch (URISyntaxException e) {
+      throw new AssertionError(e);
+    }
+  }
+
+  private static Path bundled(String name) throws URISyntaxException {
+    return Path.of(
+        Objects.requireNonNull(
+                AnnotateCommandTest.class.getResource("/io/sinklens/demo/" + name), name)
+            .toURI());
+  }
+}
