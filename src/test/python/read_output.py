@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
     variants = [variant["name"] for variant in manifest["settings"]["variants"]]
     require(rows == keys, f"{rows} rows but {keys} different keys")
     require(rows == answered + failed, f"{rows} rows, {answered} answered, {failed} failed")
-    require(rows == manifest["input_rows"] * len(variants), f"{rows} rows of {manifest['input_rows']} x {variants}")
+    require(rows == manifest["input"]["rows"] * len(variants), f"{rows} rows of {manifest['input']['rows']} x {variants}")
 
     frame = pd.concat([pd.read_parquet(file) for file in sorted((folder / "annotations").glob("*/*.parquet"))])
     require(len(frame) == rows, f"pandas reads {len(frame)} rows, DuckDB {rows}")

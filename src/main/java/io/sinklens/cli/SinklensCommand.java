@@ -22,6 +22,8 @@ import picocli.CommandLine.ParseResult;
       AnnotateCommand.class,
       AskCommand.class,
       InspectCommand.class,
+      DemoCommand.class,
+      BenchCommand.class,
     })
 public final class SinklensCommand {
   @Option(

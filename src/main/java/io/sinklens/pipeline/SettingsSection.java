@@ -256,7 +256,7 @@ record SettingsSection(String path, String kind, ObjectNode node) {
   /** The known key nearest to one that nobody knows, if any is near. */
   private static Optional<String> nearest(String kind, String path, String key) {
     String best = null;
-    int least = Math.max(2, key.length() / 3) + 1;
+    int least = Math.max(2, key.length() / 2) + 1;
     for (var section : JobFile.KEYS.entrySet()) {
       for (String known : section.getValue()) {
         boolean here = section.getKey().equals(kind);

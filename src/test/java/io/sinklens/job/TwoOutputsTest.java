@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import io.sinklens.result.Annotation;
 import io.sinklens.table.AnnotationTable;
+import java.io.IOException;
 import java.util.Map;
 import java.util.TreeMap;
 import org.apache.spark.sql.Row;
@@ -21,7 +22,7 @@ import org.junit.jupiter.api.Test;
 class TwoOutputsTest {
 
   @Test
-  void holdTheSameRows() {
+  void holdTheSameRows() throws IOException {
     try (SparkSession spark =
         SparkSession.builder().master("local[2]").config("spark.ui.enabled", false).getOrCreate()) {
       Map<String, Annotation> left = annotations(spark, "sinklens.left");

@@ -88,7 +88,7 @@ class JobFileTest {
                         0.6,
                         true),
                     new Variant(
-                        "var", Hook.VAR, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, false)),
+                        "var", Hook.VAR, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true)),
                 new Statistics(Statistics.Level.SUMMARY),
                 new Run(100_000, 0.01, 100_000_000)));
   }
