@@ -17,7 +17,8 @@ final class ProgressLine implements JobProgress, AutoCloseable {
 
   @Override
   public synchronized void report(State state) {
-    if (state.annotations() < state.total() && state.seconds() < printedAt + SECONDS_BETWEEN) {
+    boolean early = state.annotations() == 0 || state.seconds() < printedAt + SECONDS_BETWEEN;
+    if (early && state.annotations() < state.total()) {
       return;
     }
     printedAt = state.seconds();
@@ -30,7 +31,7 @@ final class ProgressLine implements JobProgress, AutoCloseable {
         state.failed(),
         rate,
         state.tokens() / Math.max(state.seconds(), 1e-3),
-        rate == 0 ? "unknown time" : duration((state.total() - state.annotations()) / rate));
+        duration((state.total() - state.annotations()) / rate));
     err.flush();
   }
 

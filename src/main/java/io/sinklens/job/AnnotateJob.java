@@ -471,6 +471,7 @@ public final class AnnotateJob {
     Dataset<Row> written =
         spark
             .read()
+            .schema(AnnotationTable.SCHEMA)
             .option("basePath", output.annotationsPath())
             .parquet(
                 manifest.waves().stream()

@@ -84,6 +84,8 @@ public final class BenchJob {
       Map<String, Object> values = new LinkedHashMap<>();
       values.put("workload", settings.workload().name().toLowerCase(Locale.ROOT));
       List<Annotation> annotations;
+      RunTimes spent;
+      double seconds;
       try (ModelAnnotator annotator = ModelAnnotator.load(run.annotator())) {
         values.put("model", annotator.facts());
         List<Question> questions = questions(spark, run);
@@ -91,11 +93,16 @@ public final class BenchJob {
         RunTimes before = annotator.times();
         long start = System.nanoTime();
         annotations = drain(annotator, questions);
-        double seconds = seconds(start);
-        values.put("engine", engine(annotations.size(), seconds, before, annotator.times()));
+        seconds = seconds(start);
+        spent = annotator.times().since(before);
       }
-      values.put("write", write(spark, annotations, bundled.scratch().resolve("write")));
-      values.put("job", job(spark, run, values));
+      double writeSeconds = write(spark, annotations, bundled.scratch().resolve("write"));
+      values.put("engine", engine(annotations.size(), seconds, spent));
+      values.put("write", rates(annotations.size(), writeSeconds));
+      values.put("job", job(spark, run, annotations.size() / seconds));
+      Map<String, Double> split = new LinkedHashMap<>(spent.seconds());
+      split.put("write", writeSeconds);
+      values.put("seconds_by_phase", split);
       values.put("memory", memory());
       values.put("machine", machine(spark));
       return new Result(values);
@@ -135,51 +142,40 @@ public final class BenchJob {
     return annotations;
   }
 
-  private static Map<String, Object> engine(
-      int rows, double seconds, RunTimes before, RunTimes after) {
-    long promptTokens = after.promptTokens() - before.promptTokens();
-    long generatedTokens = after.generatedTokens() - before.generatedTokens();
-    Map<String, Object> split = new LinkedHashMap<>();
-    after
-        .seconds()
-        .forEach((phase, sum) -> split.put(phase, sum - before.seconds().getOrDefault(phase, 0.0)));
-    Map<String, Object> engine = new LinkedHashMap<>();
-    engine.put("rows", rows);
-    engine.put("seconds", seconds);
-    engine.put("rows_per_second", rows / seconds);
-    engine.put("prompt_tokens", promptTokens);
-    engine.put("prompt_tokens_per_second", promptTokens / seconds);
-    engine.put("generated_tokens", generatedTokens);
-    engine.put("generated_tokens_per_second", generatedTokens / seconds);
-    engine.put("seconds_by_phase", split);
+  private static Map<String, Object> rates(long rows, double seconds) {
+    Map<String, Object> rates = new LinkedHashMap<>();
+    rates.put("rows", rows);
+    rates.put("seconds", seconds);
+    rates.put("rows_per_second", rows / seconds);
+    return rates;
+  }
+
+  private static Map<String, Object> engine(int rows, double seconds, RunTimes spent) {
+    Map<String, Object> engine = rates(rows, seconds);
+    engine.put("prompt_tokens", spent.promptTokens());
+    engine.put("prompt_tokens_per_second", spent.promptTokens() / seconds);
+    engine.put("generated_tokens", spent.generatedTokens());
+    engine.put("generated_tokens_per_second", spent.generatedTokens() / seconds);
     return engine;
   }
 
-  private static Map<String, Object> write(
-      SparkSession spark, List<Annotation> annotations, Path folder) {
+  /** Writes annotations as the job would, and nothing else; returns seconds. */
+  private static double write(SparkSession spark, List<Annotation> annotations, Path folder) {
     List<Row> rows = annotations.stream().map(AnnotationTable::toRow).toList();
     Dataset<Row> table =
         spark.createDataset(rows, Encoders.row(AnnotationTable.SCHEMA)).coalesce(1);
     long start = System.nanoTime();
     table.write().option("compression", "zstd").parquet(folder.toString());
-    double seconds = seconds(start);
-    return Map.of("seconds", seconds, "rows_per_second", rows.size() / seconds);
+    return seconds(start);
   }
 
-  private static Map<String, Object> job(
-      SparkSession spark, RunSettings run, Map<String, Object> measured) {
+  private static Map<String, Object> job(SparkSession spark, RunSettings run, double engineRate) {
     AnnotateJob.Result result =
         new AnnotateJob(new AnnotateJob.Settings(run, null, Restart.NOT_ASKED, null)).run(spark);
-    double rate = (result.answered() + result.failed()) / result.seconds();
-    Map<String, Object> job = new LinkedHashMap<>();
-    job.put("rows", result.answered() + result.failed());
+    Map<String, Object> job = rates(result.answered() + result.failed(), result.seconds());
     job.put("failed", result.failed());
-    job.put("seconds", result.seconds());
-    job.put("rows_per_second", rate);
-    if (measured.get("engine") instanceof Map<?, ?> engine
-        && engine.get("rows_per_second") instanceof Double engineRate) {
-      job.put("ratio_to_engine", rate / engineRate);
-    }
+    job.put(
+        "ratio_to_engine", (result.answered() + result.failed()) / result.seconds() / engineRate);
     return job;
   }
 

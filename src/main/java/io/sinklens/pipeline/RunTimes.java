@@ -14,4 +14,13 @@ public record RunTimes(Map<String, Double> seconds, long promptTokens, long gene
   public RunTimes {
     seconds = new LinkedHashMap<>(seconds);
   }
+
+  /** What was spent after an earlier reading. */
+  public RunTimes since(RunTimes earlier) {
+    Map<String, Double> spent = new LinkedHashMap<>();
+    seconds.forEach(
+        (phase, sum) -> spent.put(phase, sum - earlier.seconds.getOrDefault(phase, 0.0)));
+    return new RunTimes(
+        spent, promptTokens - earlier.promptTokens, generatedTokens - earlier.generatedTokens);
+  }
 }

@@ -429,7 +429,9 @@ class AnnotateJobTest {
         };
 
     assertThatThrownBy(() -> new AnnotateJob(Settings.of(run), shouting, losing).run(spark))
-        .isInstanceOfAny(BrokenInvariantException.class, IllegalStateException.class);
+        .isInstanceOf(BrokenInvariantException.class)
+        .hasMessageStartingWith("Every row must have one annotation under each of 2 variants, but ")
+        .hasMessageContaining("has 0");
     assertThat(folder.resolve("out/_SUCCESS")).doesNotExist();
   }
 

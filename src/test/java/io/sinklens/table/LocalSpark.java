@@ -6,7 +6,7 @@ import org.apache.spark.sql.SparkSession;
 public final class LocalSpark {
   private LocalSpark() {}
 
-  /** The session, on two threads. */
+  /** The session, on two threads; compiling plans would take longer than running them. */
   public static SparkSession session() {
     return SparkSession.builder()
         .master("local[2]")
@@ -17,6 +17,7 @@ public final class LocalSpark {
         .config("spark.sql.shuffle.partitions", 2)
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.codegen.wholeStage", false)
+        .config("spark.sql.codegen.factoryMode", "NO_CODEGEN")
         .config("spark.sql.debug.maxToStringFields", 1000)
         .getOrCreate();
   }
