@@ -5,6 +5,7 @@ import io.sinklens.job.AnnotateJob.Plan;
 import io.sinklens.job.AnnotateJob.Restart;
 import io.sinklens.job.AnnotateJob.Result;
 import io.sinklens.pipeline.JobFile;
+import io.sinklens.pipeline.RunForecast;
 import io.sinklens.pipeline.RunSettings;
 import java.io.IOException;
 import java.io.PrintWriter;
@@ -12,6 +13,7 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -58,7 +60,8 @@ final class AnnotateCommand implements Callable<Integer> {
         ProgressLine progress = new ProgressLine(spec.commandLine().getErr())) {
       AnnotateJob annotate = new AnnotateJob(settings, progress);
       if (dryRun) {
-        print(annotate.plan(spark), out);
+        Plan plan = annotate.plan(spark);
+        print(run, plan, RunForecast.of(run.annotator(), plan.sample()), out);
         return ExitCode.DONE;
       }
       Result result = annotate.run(spark);
@@ -69,17 +72,31 @@ final class AnnotateCommand implements Callable<Integer> {
     }
   }
 
-  private static void print(Plan plan, PrintWriter out) {
-    out.printf("%-12s %,d%n", "rows", plan.rows());
-    out.printf("%-12s %,d%n", "images", plan.images());
-    out.printf("%-12s %,d%n", "variants", plan.variants());
-    out.printf("%-12s %,d%n", "annotations", plan.annotations());
-    out.printf("%-12s %,d%n", "waves", plan.waves());
-    if (plan.modelBytes() != null) {
-      out.printf(Locale.ROOT, "%-12s %.1f MB on disk%n", "model", plan.modelBytes() / 1e6);
-    } else {
-      out.printf("%-12s not to be seen from here%n", "model");
-    }
+  private static void print(RunSettings run, Plan plan, RunForecast forecast, PrintWriter out) {
+    double prompt =
+        (double) plan.images() * forecast.prefixTokens()
+            + plan.annotations() * forecast.ownTokens();
+    double generated = (double) plan.annotations() * run.generation().maxNewTokens();
+    String variants =
+        run.variants().stream()
+            .map(v -> v.name() + " (" + v.hook().name().toLowerCase(Locale.ROOT) + ")")
+            .collect(Collectors.joining(", "));
+    out.printf("%-12s %s%n", "input", run.input().path());
+    out.printf("%-12s %s%n", "output", run.output().path());
+    out.printf("%-12s %s%n", "model", run.model().path());
+    out.printf("%-12s %s%n", "variants", variants);
+    out.printf(Locale.ROOT, "%-12s %,d on %,d images%n", "rows", plan.rows(), plan.images());
+    out.printf(
+        Locale.ROOT, "%-12s %,d in %,d waves%n", "annotations", plan.annotations(), plan.waves());
+    out.printf(
+        Locale.ROOT,
+        "%-12s about %,.0f of prompts (%d an image, %.1f a row and variant), at most %,.0f generated%n",
+        "tokens",
+        prompt,
+        forecast.prefixTokens(),
+        forecast.ownTokens(),
+        generated);
+    out.printf("%-12s %s%n", "memory", forecast.memory());
     out.flush();
   }
 

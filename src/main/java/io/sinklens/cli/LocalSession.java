@@ -1,5 +1,6 @@
 package io.sinklens.cli;
 
+import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
 
 /** The Spark session of a command. */
@@ -8,22 +9,22 @@ final class LocalSession {
 
   /**
    * Opens a session: on the cluster where one is configured, as {@code spark-submit} does, else
-   * with all processors of this machine.
+   * with all processors of this machine. Options that are configured already stay as they are.
    *
    * @param name what cluster pages call it
    */
   static SparkSession open(String name) {
-    SparkSession.Builder builder =
-        SparkSession.builder()
-            .appName(name)
-            .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.debug.maxToStringFields", 1000);
-    if (System.getProperty("spark.master") == null) {
-      builder
-          .master("local[*]")
-          .config("spark.ui.enabled", false)
-          .config("spark.sql.shuffle.partitions", Runtime.getRuntime().availableProcessors());
+    SparkConf conf = new SparkConf();
+    if (!conf.contains("spark.master")) {
+      conf.setMaster("local[*]");
+      conf.setIfMissing("spark.ui.enabled", "false");
+      conf.setIfMissing(
+          "spark.sql.shuffle.partitions",
+          String.valueOf(Runtime.getRuntime().availableProcessors()));
     }
-    return builder.getOrCreate();
+    conf.setIfMissing("spark.app.name", name);
+    conf.setIfMissing("spark.sql.session.timeZone", "UTC");
+    conf.setIfMissing("spark.sql.debug.maxToStringFields", "1000");
+    return SparkSession.builder().config(conf).getOrCreate();
   }
 }

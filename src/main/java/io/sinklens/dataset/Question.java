@@ -1,5 +1,6 @@
 package io.sinklens.dataset;
 
+import io.sinklens.dataset.ImageSource.Bytes;
 import java.util.List;
 import org.jspecify.annotations.Nullable;
 
@@ -11,7 +12,7 @@ import org.jspecify.annotations.Nullable;
  * @param image where the pixels come from
  * @param text the question as the user wrote it; null or blank gives a failed row
  * @param answers reference answers, possibly none
- * @param mask segmentation mask as image-file bytes, 0 = background; null when there is none
+ * @param mask segmentation mask as an image, 0 = background; null when there is none
  */
 @SuppressWarnings(
     "ArrayRecordComponent") // Bytes of an image file; never compared or hashed as such.
@@ -21,7 +22,7 @@ public record Question(
     ImageSource image,
     @Nullable String text,
     List<String> answers,
-    byte @Nullable [] mask) {
+    @Nullable Bytes mask) {
 
   public Question {
     answers = List.copyOf(answers);

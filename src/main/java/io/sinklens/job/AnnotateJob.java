@@ -55,6 +55,7 @@ public final class AnnotateJob {
 
   private static final String READ_BATCH_ROWS = "8";
   private static final int EXAMPLES = 3;
+  private static final int SAMPLE = 1000;
   private static final int MAX_MESSAGE_LENGTH = 500;
 
   private final Settings settings;
@@ -135,15 +136,14 @@ public final class AnnotateJob {
    * @param variants how often each question would be asked
    * @param annotations rows of the output
    * @param waves commits
-   * @param modelBytes size of the checkpoint folder, or null where it cannot be seen from here
+   * @param sample some of the questions' texts
    */
   public record Plan(
-      long rows,
-      long images,
-      int variants,
-      long annotations,
-      int waves,
-      @Nullable Long modelBytes) {}
+      long rows, long images, int variants, long annotations, int waves, List<String> sample) {
+    public Plan {
+      sample = List.copyOf(sample);
+    }
+  }
 
   /**
    * Questions that were found fit to be asked.
@@ -192,7 +192,7 @@ public final class AnnotateJob {
               run.variants().size(),
               questions.count() * run.variants().size(),
               questions.waves().size(),
-              OutputFolder.sizeOf(run.model().path(), hadoop(spark)));
+              sample(questions));
         });
   }
 
@@ -224,6 +224,20 @@ public final class AnnotateJob {
           manifest = writeWaves(spark, questions, output, manifest);
           return finish(spark, questions, output, manifest, start);
         });
+  }
+
+  private List<String> sample(Questions questions) {
+    return fromInput(
+        () ->
+            questions
+                .rows()
+                .select("question")
+                .where("question is not null")
+                .limit(SAMPLE)
+                .collectAsList()
+                .stream()
+                .map(row -> row.getString(0))
+                .toList());
   }
 
   private OutputFolder checkOutput(SparkSession spark) {

@@ -22,7 +22,6 @@ import org.apache.hadoop.fs.FileSystem;
 import org.apache.hadoop.fs.Options.CreateOpts;
 import org.apache.hadoop.fs.Options.Rename;
 import org.apache.hadoop.fs.Path;
-import org.jspecify.annotations.Nullable;
 
 /** The folder that a run writes: its waves, its manifest, and the file that says it is done. */
 final class OutputFolder {
@@ -171,15 +170,5 @@ final class OutputFolder {
 
   private FileSystem files() throws IOException {
     return folder.getFileSystem(hadoop);
-  }
-
-  /** How large a local folder is, or null where it cannot be seen from here. */
-  static @Nullable Long sizeOf(String path, Configuration hadoop) {
-    try {
-      Path folder = new Path(path);
-      return folder.getFileSystem(hadoop).getContentSummary(folder).getLength();
-    } catch (IOException | IllegalArgumentException e) {
-      return null;
-    }
   }
 }

@@ -86,7 +86,7 @@ public record CheckpointReport(Map<String, String> lines) {
                         + ", threshold "
                         + known.sinkThreshold())
             .orElse("unknown; give --sink-dimensions, or find them with discover-sinks"));
-    lines.put("memory", memory(blueprint, decoder, folder.storedDtype(), computed));
+    lines.put("memory", memory(blueprint, folder.storedDtype(), computed));
     lines.put(
         "files",
         "%d tensors, %s"
@@ -97,8 +97,9 @@ public record CheckpointReport(Map<String, String> lines) {
     return lines;
   }
 
-  private static String memory(
-      Blueprint blueprint, LlamaConfig decoder, Dtype stored, Dtype computed) {
+  /** What weights, keys and values need, against what is free. */
+  static String memory(Blueprint blueprint, Dtype stored, Dtype computed) {
+    LlamaConfig decoder = blueprint.decoder();
     long weights = blueprint.parameters() * computed.bytes();
     long token =
         2L

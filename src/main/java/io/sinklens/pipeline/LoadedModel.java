@@ -61,7 +61,8 @@ final class LoadedModel implements AutoCloseable {
             template.name(),
             imageRuleName(imageRule),
             blueprint.decoder().numHiddenLayers(),
-            blueprint.decoder().numAttentionHeads());
+            blueprint.decoder().numAttentionHeads(),
+            List.of());
   }
 
   /** Loads a checkpoint; cheap settings are checked before the weights are read. */
@@ -154,7 +155,7 @@ final class LoadedModel implements AutoCloseable {
     return rule instanceof ImageRule.PadToSquare ? "pad" : "crop";
   }
 
-  private static PromptTemplate template(RunSettings.Model settings, Blueprint blueprint) {
+  static PromptTemplate template(RunSettings.Model settings, Blueprint blueprint) {
     if (settings.template().equals("auto")) {
       return blueprint.template();
     }
@@ -163,7 +164,7 @@ final class LoadedModel implements AutoCloseable {
         .orElseThrow(() -> unknown("model.template", settings.template(), blueprint));
   }
 
-  private static ImageRule imageRule(RunSettings.Model settings, Blueprint blueprint) {
+  static ImageRule imageRule(RunSettings.Model settings, Blueprint blueprint) {
     if (settings.imageRule().equals("auto")) {
       return blueprint.imageRule();
     }

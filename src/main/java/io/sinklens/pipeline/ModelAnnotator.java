@@ -95,7 +95,7 @@ public final class ModelAnnotator implements Annotator {
 
   @Override
   public ModelFacts facts() {
-    return model.facts();
+    return model.facts().withVariants(variants.stream().map(ResolvedVariant::facts).toList());
   }
 
   /** What was spent since this was loaded. */
@@ -306,13 +306,13 @@ public final class ModelAnnotator implements Annotator {
 
     /** Background under each image token; empty without a mask, or with one that is no image. */
     private List<Float> maskBackground(Question question, ImageGrid grid) {
-      byte[] mask = question.mask();
+      ImageSource.Bytes mask = question.mask();
       if (mask == null) {
         return List.of();
       }
       try {
         List<Float> shares = new ArrayList<>();
-        for (float share : grid.backgroundShare(decoder.decode(mask))) {
+        for (float share : grid.backgroundShare(decoder.decode(mask.content()))) {
           shares.add(share);
         }
         return shares;

@@ -18,6 +18,7 @@ import org.jspecify.annotations.Nullable;
  * @param imageRule how images become square
  * @param layers decoder layers
  * @param heads query heads of a layer
+ * @param variants what each variant looks for, settings and preset taken together
  */
 public record ModelFacts(
     String family,
@@ -31,9 +32,42 @@ public record ModelFacts(
     String template,
     String imageRule,
     int layers,
-    int heads) {
+    int heads,
+    List<VariantFacts> variants) {
 
   public ModelFacts {
     sinkDimensions = List.copyOf(sinkDimensions);
+    variants = List.copyOf(variants);
+  }
+
+  /**
+   * What a variant looks for.
+   *
+   * @param name the variant's name
+   * @param sinkDimensions hidden dimensions that mark sinks; none where attention is not looked at
+   * @param sinkThreshold sink value from which a token is a sink, or null where it is not looked at
+   */
+  public record VariantFacts(
+      String name, List<Integer> sinkDimensions, @Nullable Double sinkThreshold) {
+    public VariantFacts {
+      sinkDimensions = List.copyOf(sinkDimensions);
+    }
+  }
+
+  ModelFacts withVariants(List<VariantFacts> resolved) {
+    return new ModelFacts(
+        family,
+        path,
+        fingerprint,
+        dtype,
+        device,
+        preset,
+        sinkDimensions,
+        sinkThreshold,
+        template,
+        imageRule,
+        layers,
+        heads,
+        resolved);
   }
 }

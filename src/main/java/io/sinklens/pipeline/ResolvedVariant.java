@@ -70,4 +70,9 @@ record ResolvedVariant(
         dimensions,
         level);
   }
+
+  ModelFacts.VariantFacts facts() {
+    return new ModelFacts.VariantFacts(
+        name, sinkDimensions, look == null ? null : look.sinkThreshold());
+  }
 }

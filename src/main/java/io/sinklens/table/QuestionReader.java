@@ -26,7 +26,6 @@ public final class QuestionReader {
   }
 
   /** The question of a row. */
-  @SuppressWarnings("NullAway") // Does not see that a record's array component may be null.
   public Question read(Row row) {
     List<String> answers = row.getList(row.fieldIndex("answers"));
     return new Question(
@@ -67,13 +66,13 @@ public final class QuestionReader {
     }
   }
 
-  private byte @Nullable [] mask(Row row) {
+  private ImageSource.@Nullable Bytes mask(Row row) {
     byte[] bytes = (byte[]) row.get(row.fieldIndex("mask_bytes"));
-    String path = row.getString(row.fieldIndex("mask_path"));
-    if (bytes != null || path == null) {
-      return bytes;
+    if (bytes != null) {
+      return new ImageSource.Bytes(bytes);
     }
-    return file(path) instanceof ImageSource.Bytes file ? file.content() : null;
+    String path = row.getString(row.fieldIndex("mask_path"));
+    return path != null && file(path) instanceof ImageSource.Bytes file ? file : null;
   }
 
   private static ImageSource unavailable(FailureKind kind, String message) {

@@ -51,7 +51,8 @@ record Shouting(String name) implements AnnotatorFactory {
           "plain",
           "pad",
           2,
-          4);
+          4,
+          List.of());
     }
 
     @Override

@@ -60,7 +60,6 @@ class ImageGroupsTest {
     return new ImageSource.Bytes(new byte[] {(byte) content});
   }
 
-  @SuppressWarnings("NullAway") // Does not see that a record's array component may be null.
   private static Question question(String id, ImageSource image) {
     return new Question(id, null, image, "What?", List.of(), null);
   }

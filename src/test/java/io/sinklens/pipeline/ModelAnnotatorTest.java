@@ -625,7 +625,6 @@ class ModelAnnotatorTest {
     return row(id, null, new ImageSource.Bytes(image), QUESTION, List.of(), mask);
   }
 
-  @SuppressWarnings("NullAway") // Does not see that a record's array component may be null.
   private static Question row(
       String id,
       @Nullable String imageId,
@@ -633,7 +632,8 @@ class ModelAnnotatorTest {
       @Nullable String text,
       List<String> answers,
       byte @Nullable [] mask) {
-    return new Question(id, imageId, image, text, answers, mask);
+    ImageSource.Bytes maskImage = mask == null ? null : new ImageSource.Bytes(mask);
+    return new Question(id, imageId, image, text, answers, maskImage);
   }
 
   /** White left of a column, black from it on. */

@@ -1,0 +1,68 @@
+package io.sinklens.pipeline;
+
+import io.sinklens.checkpoint.CheckpointFolder;
+import io.sinklens.dataset.RowFailedException;
+import io.sinklens.family.Blueprint;
+import io.sinklens.family.Families;
+import io.sinklens.preprocessing.Prompt;
+import io.sinklens.preprocessing.PromptEncoder;
+import io.sinklens.preprocessing.RgbImage;
+import io.sinklens.preprocessing.Tokenizer;
+import java.nio.file.Path;
+import java.util.List;
+
+/**
+ * What a run will put through the model, told from its checkpoint and a sample of its questions
+ * without loading weights.
+ *
+ * @param prefixTokens tokens of a prompt up to the end of its image, run once an image
+ * @param ownTokens mean of a prompt's tokens after its image, run for every question and variant
+ * @param memory what weights, keys and values need against what is free, for people
+ */
+public record RunForecast(int prefixTokens, double ownTokens, String memory) {
+
+  /**
+   * Looks at a checkpoint on this machine.
+   *
+   * @param questions a sample; those no prompt can be made of do not count
+   * @throws IllegalArgumentException in one line, for a checkpoint or settings that cannot be used
+   */
+  public static RunForecast of(AnnotatorSettings settings, List<String> questions) {
+    CheckpointFolder folder = CheckpointFolder.open(Path.of(settings.model().path()));
+    Blueprint blueprint = Families.read(folder);
+    int imageTokens =
+        LoadedModel.imageRule(settings.model(), blueprint)
+            .apply(new RgbImage(1, 1, new byte[RgbImage.CHANNELS]))
+            .grid()
+            .tokens();
+    int prefixTokens = 0;
+    long ownTokens = 0;
+    int prompts = 0;
+    try (Tokenizer tokenizer = Tokenizer.open(folder.path())) {
+      PromptEncoder encoder =
+          new PromptEncoder(
+              tokenizer,
+              LoadedModel.template(settings.model(), blueprint)
+                  .withQuestionSuffix(settings.model().promptSuffix()),
+              blueprint.prompts());
+      for (String question : questions) {
+        try {
+          Prompt prompt =
+              encoder.encode(question, imageTokens, settings.generation().maxNewTokens());
+          prefixTokens = prompt.image().end();
+          ownTokens += prompt.ids().length - prompt.image().end();
+          prompts++;
+        } catch (RowFailedException e) {
+          // Such a row will fail and run nothing.
+        }
+      }
+    }
+    return new RunForecast(
+        prefixTokens,
+        prompts == 0 ? 0 : (double) ownTokens / prompts,
+        CheckpointReport.memory(
+            blueprint,
+            folder.storedDtype(),
+            LoadedModel.dtype(settings.model().dtype(), folder.storedDtype())));
+  }
+}
