@@ -1,12 +1,12 @@
 package io.sinklens.cli;
 
+import io.sinklens.pipeline.Versions;
 import picocli.CommandLine.IVersionProvider;
 
-/** The version in the jar's manifest. */
+/** What {@code --version} prints. */
 final class Version implements IVersionProvider {
   @Override
   public String[] getVersion() {
-    String version = Version.class.getPackage().getImplementationVersion();
-    return new String[] {"sinklens " + (version == null ? "(not packaged)" : version)};
+    return new String[] {"sinklens " + Versions.sinklens()};
   }
 }
