@@ -141,6 +141,7 @@ final class AskCommand implements Callable<Integer> {
   @Override
   public Integer call() throws RowFailedException {
     byte[] file = read(image);
+    requireFolder(trace);
     try (ModelAnnotator annotator = ModelAnnotator.load(settings())) {
       Asked asked =
           wording.question != null
@@ -252,6 +253,14 @@ final class AskCommand implements Callable<Integer> {
           layer.imagePositions().size(),
           layer.textPositions().size(),
           100.0 * corrected / ((long) heads.answerTokens() * heads.heads()));
+    }
+  }
+
+  /** Refused before the model is loaded: a trace that cannot be written would cost the answer. */
+  private static void requireFolder(@Nullable Path trace) {
+    if (trace != null && !Files.isDirectory(trace.toAbsolutePath().resolveSibling("."))) {
+      throw new IllegalArgumentException(
+          "Cannot write trace %s: its folder does not exist".formatted(trace));
     }
   }
 

@@ -8,10 +8,7 @@ import io.sinklens.job.BenchJob;
 import io.sinklens.job.BenchJob.Workload;
 import java.io.IOException;
 import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.stream.Collectors;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
@@ -51,10 +48,15 @@ final class BenchCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
+    BenchJob.Settings settings = new BenchJob.Settings(Workload.named(workload), model);
     JsonNode earlier = compare == null ? null : read(compare);
+    if (earlier != null && !earlier.path("workload").asText(workload).equals(workload)) {
+      throw new IllegalArgumentException(
+          "Cannot compare workload %s with %s of %s"
+              .formatted(workload, earlier.path("workload").asText(), compare));
+    }
     ObjectNode measured;
     try (SparkSession spark = LocalSession.open("sinklens bench")) {
-      BenchJob.Settings settings = new BenchJob.Settings(workload(), model);
       measured = JSON.valueToTree(new BenchJob(settings).run(spark).values());
     }
     if (earlier != null) {
@@ -62,25 +64,6 @@ final class BenchCommand implements Callable<Integer> {
     }
     spec.commandLine().getOut().println(measured.toPrettyString());
     return ExitCode.DONE;
-  }
-
-  private Workload workload() {
-    for (Workload known : Workload.values()) {
-      if (name(known).equals(workload)) {
-        return known;
-      }
-    }
-    throw new IllegalArgumentException(
-        "--workload must be one of %s, not %s"
-            .formatted(
-                Arrays.stream(Workload.values())
-                    .map(BenchCommand::name)
-                    .collect(Collectors.joining(", ")),
-                workload));
-  }
-
-  private static String name(Workload workload) {
-    return workload.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
   /** This run's rates divided by the earlier run's. */
@@ -98,18 +81,23 @@ final class BenchCommand implements Callable<Integer> {
                 }
               });
     }
-    if (ratios.isEmpty()) {
-      throw new IllegalArgumentException("Cannot compare: the file holds no rates of a bench");
-    }
     return ratios;
   }
 
   private static JsonNode read(Path file) {
     try {
-      return JSON.readTree(file.toFile());
+      JsonNode earlier = JSON.readTree(file.toFile());
+      if (earlier.path("engine").path("rows_per_second").asDouble() > 0) {
+        return earlier;
+      }
     } catch (IOException e) {
-      throw new IllegalArgumentException(
-          "Cannot read %s: it is not the output of a bench".formatted(file), e);
+      throw notOfABench(file, e);
     }
+    throw notOfABench(file, null);
+  }
+
+  private static IllegalArgumentException notOfABench(Path file, @Nullable IOException cause) {
+    return new IllegalArgumentException(
+        "Cannot read %s: it is not the output of a bench".formatted(file), cause);
   }
 }

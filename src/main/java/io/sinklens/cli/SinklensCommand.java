@@ -17,6 +17,7 @@ import picocli.CommandLine.ParseResult;
             + " visual attention sinks.",
     mixinStandardHelpOptions = true,
     versionProvider = Version.class,
+    scope = CommandLine.ScopeType.INHERIT,
     synopsisSubcommandLabel = "COMMAND",
     subcommands = {
       AnnotateCommand.class,

@@ -21,11 +21,13 @@ import java.lang.management.MemoryType;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
@@ -51,7 +53,30 @@ public final class BenchJob {
     /** One variant that measures sinks and changes nothing. */
     OBSERVE,
     /** Two variants, observed and with VAR, as the demo runs. */
-    BASELINE_AND_VAR
+    BASELINE_AND_VAR;
+
+    /** The name on the command line and in results, such as {@code baseline-and-var}. */
+    public String label() {
+      return name().toLowerCase(Locale.ROOT).replace('_', '-');
+    }
+
+    /**
+     * The workload of that name.
+     *
+     * @throws IllegalArgumentException naming those there are
+     */
+    public static Workload named(String label) {
+      for (Workload known : values()) {
+        if (known.label().equals(label)) {
+          return known;
+        }
+      }
+      throw new IllegalArgumentException(
+          "Workload must be one of %s, not %s"
+              .formatted(
+                  Arrays.stream(values()).map(Workload::label).collect(Collectors.joining(", ")),
+                  label));
+    }
   }
 
   /**
@@ -82,7 +107,7 @@ public final class BenchJob {
     try (Bundled bundled = Bundled.unpack()) {
       RunSettings run = bundled.job(bundled.scratch().resolve("job"), overlays());
       Map<String, Object> values = new LinkedHashMap<>();
-      values.put("workload", settings.workload().name().toLowerCase(Locale.ROOT));
+      values.put("workload", settings.workload().label());
       List<Annotation> annotations;
       RunTimes spent;
       double seconds;

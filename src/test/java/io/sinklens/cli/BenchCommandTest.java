@@ -1,0 +1,151 @@
+package io.sinklens.cli;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.within;
+
+import com.fasterxml.jackson.databind.DeserializationFeature;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import io.sinklens.table.LocalSpark;
+import java.io.IOException;
+import java.io.PrintWriter;
+import java.io.StringWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+
+class BenchCommandTest {
+  private static final ObjectMapper JSON =
+      new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
+
+  @TempDir private Path folder;
+  private final StringWriter out = new StringWriter();
+  private final StringWriter err = new StringWriter();
+
+  /** Whose session the command takes over. */
+  @BeforeAll
+  static void startSpark() {
+    LocalSpark.session();
+  }
+
+  @Test
+  void measuresEngineAndJobAndComparesThemWithAnEarlierRun() throws IOException {
+    Path earlier =
+        Files.writeString(
+            folder.resolve("earlier.json"),
+            """
+            {"workload": "observe",
+             "engine": {"rows": 1, "seconds": 2, "rows_per_second": 0.5,
+                        "prompt_tokens_per_second": 4.0, "generated_tokens_per_second": 8.0},
+             "write": {"rows_per_second": 0},
+             "job": {"rows_per_second": 0.25, "ratio_to_engine": 0.5}}
+            """);
+
+    assertThat(bench("--workload=observe", "--compare=" + earlier))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+
+    JsonNode json = JSON.readTree(out.toString());
+    assertThat(names(json))
+        .containsExactly(
+            "workload",
+            "model",
+            "engine",
+            "write",
+            "job",
+            "seconds_by_phase",
+            "memory",
+            "machine",
+            "compared");
+    assertThat(json.get("workload").asText()).isEqualTo("observe");
+    assertThat(json.get("model").get("sink_dimensions")).hasSize(2);
+    JsonNode engine = json.get("engine");
+    for (String part : List.of("rows", "prompt_tokens", "generated_tokens")) {
+      assertThat(engine.get(part).asLong()).as(part).isPositive();
+      assertThat(engine.get(part + "_per_second").asDouble())
+          .as(part)
+          .isCloseTo(engine.get(part).asLong() / engine.get("seconds").asDouble(), within(1e-6));
+    }
+    assertThat(engine.get("rows").asInt()).isEqualTo(720);
+    JsonNode job = json.get("job");
+    assertThat(job.get("rows").asInt()).isEqualTo(720);
+    assertThat(job.get("failed").asInt()).isZero();
+    assertThat(job.get("ratio_to_engine").asDouble())
+        .isCloseTo(
+            job.get("rows_per_second").asDouble() / engine.get("rows_per_second").asDouble(),
+            within(1e-9));
+    assertThat(names(json.get("seconds_by_phase")))
+        .containsExactly("decode_image", "vision", "prompt_pass", "generation", "hook", "write");
+    double phases = 0;
+    for (JsonNode seconds : json.get("seconds_by_phase")) {
+      assertThat(seconds.asDouble()).isPositive();
+      phases += seconds.asDouble();
+    }
+    assertThat(phases)
+        .as("phases hold what engine and writing take")
+        .isLessThanOrEqualTo(
+            engine.get("seconds").asDouble() + json.get("write").get("seconds").asDouble());
+    assertThat(json.get("memory").get("peak_heap_bytes").asLong()).isGreaterThan(1 << 20);
+    assertThat(json.get("machine").get("processors").asInt()).isPositive();
+
+    JsonNode compared = json.get("compared");
+    assertThat(names(compared))
+        .containsExactly(
+            "engine.rows_per_second",
+            "engine.prompt_tokens_per_second",
+            "engine.generated_tokens_per_second",
+            "job.rows_per_second");
+    assertThat(compared.get("engine.rows_per_second").asDouble())
+        .isCloseTo(engine.get("rows_per_second").asDouble() / 0.5, within(1e-9));
+    assertThat(compared.get("job.rows_per_second").asDouble())
+        .isCloseTo(job.get("rows_per_second").asDouble() / 0.25, within(1e-9));
+  }
+
+  @Test
+  void readsTheEarlierRunBeforeItMeasures() throws IOException {
+    Path absent = folder.resolve("absent.json");
+    refuses("Cannot read %s: it is not the output of a bench".formatted(absent), absent);
+    Path broken = Files.writeString(folder.resolve("broken.json"), "{\"engine\": ");
+    refuses("Cannot read %s: it is not the output of a bench".formatted(broken), broken);
+    Path other = Files.writeString(folder.resolve("other.json"), "{\"engine\": {\"rows\": 3}}");
+    refuses("Cannot read %s: it is not the output of a bench".formatted(other), other);
+    Path empty = Files.writeString(folder.resolve("empty.json"), "");
+    refuses("Cannot read %s: it is not the output of a bench".formatted(empty), empty);
+  }
+
+  @Test
+  void namesTheWorkloadsItKnows() {
+    assertThat(bench("--workload=everything")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo(
+            "sinklens: Workload must be one of plain, observe, baseline-and-var, not"
+                + " everything\n");
+    assertThat(out.toString()).isEmpty();
+  }
+
+  private void refuses(String message, Path earlier) {
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=plain", "--compare=" + earlier)).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).isEqualTo("sinklens: " + message + "\n");
+    assertThat(out.toString()).isEmpty();
+  }
+
+  private static List<String> names(JsonNode json) {
+    List<String> names = new ArrayList<>();
+    json.fieldNames().forEachRemaining(names::add);
+    return names;
+  }
+
+  private int bench(String... options) {
+    List<String> arguments = new ArrayList<>(List.of("bench"));
+    arguments.addAll(List.of(options));
+    return SinklensCommand.commandLine()
+        .setOut(new PrintWriter(out))
+        .setErr(new PrintWriter(err))
+        .execute(arguments.toArray(new String[0]));
+  }
+}
