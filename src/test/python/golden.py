@@ -615,6 +615,7 @@ STORED_ATTENTION = {"paper-0.6", "reference-1"}
 VAR = {
     "llava-mha": VarSettings("base", "paper", SINK_DIMENSIONS["llava-mha"], 2.6, 0.7, 0.1, 0.6),
     "llava-gqa": VarSettings("base", "paper", SINK_DIMENSIONS["llava-gqa"], 3.0, 0.6, 0.1, 0.6),
+    "llava-bf16": VarSettings("base", "paper", SINK_DIMENSIONS["llava-bf16"], 2.8, 0.6, 0.1, 0.6),
 }
 
 
@@ -638,17 +639,20 @@ def write_checkpoint(checkpoint: tiny.TinyLlava, output: Path, release: var.Rele
     gap = min(min(answer.gaps) for _, answer in chosen)
     print(f"{checkpoint.name}: {len(documents)} cases, {stops} stop early, {distinct} distinct answers, smallest gap {gap:.4f}")
     if checkpoint.dtype == torch.bfloat16:
-        add_float32_answers(runner, chosen, documents)
+        chosen = in_float32(runner, chosen, documents)
     tiny.write_json(folder / "cases.json", {"dtype": str(checkpoint.dtype).removeprefix("torch."), "cases": documents})
-    if checkpoint.name in VAR:
-        write_var(folder, runner, chosen, VAR[checkpoint.name], release)
+    write_var(folder, runner, chosen, VAR[checkpoint.name], release)
 
 
-def add_float32_answers(runner: Runner, chosen: Sequence[tuple[Case, Answer]], documents: list[dict[str, Any]]) -> None:
-    """What the same 16-bit weights answer when everything is computed in float32."""
+def in_float32(
+    runner: Runner, chosen: Sequence[tuple[Case, Answer]], documents: list[dict[str, Any]]
+) -> list[tuple[Case, Answer]]:
+    """What the same 16-bit weights answer when everything is computed in float32, as it is from here on."""
     tiny.to_dtype(runner.model, torch.float32)
-    for (case, _), document in zip(chosen, documents, strict=True):
-        document["float32"] = runner.answer(case).document()
+    answers = [(case, runner.answer(case)) for case, _ in chosen]
+    for (_, answer), document in zip(answers, documents, strict=True):
+        document["float32"] = answer.document()
+    return answers
 
 
 def main() -> None:

@@ -59,6 +59,12 @@ public final class CheckpointFolder {
     if (!single && !files.contains(INDEX)) {
       throw refusal(folder, missingWeights(files));
     }
+    if (files.contains("adapter_config.json")) {
+      throw refusal(
+          folder,
+          "it holds an adapter beside its weights; merge the adapter into them, or move"
+              + " adapter_config.json away");
+    }
     ConfigJson config = ConfigJson.read(folder.resolve(CONFIG));
     requireUnquantised(config);
     config.optionalChild("text_config").ifPresent(CheckpointFolder::requireUnquantised);

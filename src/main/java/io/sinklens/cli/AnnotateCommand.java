@@ -43,7 +43,9 @@ final class AnnotateCommand implements Callable<Integer> {
   @Option(names = "--limit", paramLabel = "N", description = "Only the first N rows by id")
   private @Nullable Integer limit;
 
-  @Option(names = "--dry-run", description = "Check everything but the model, and print the plan")
+  @Option(
+      names = "--dry-run",
+      description = "Check everything but the weights; print plan, tokens and memory")
   private boolean dryRun;
 
   @Option(names = "--restart", description = "Delete the output of a former run and begin again")
@@ -66,9 +68,17 @@ final class AnnotateCommand implements Callable<Integer> {
       }
       Result result = annotate.run(spark);
       print(result, run, out);
-      return result.failedShare() > run.run().maxFailedShare()
-          ? ExitCode.TOO_MANY_FAILED
-          : ExitCode.DONE;
+      if (result.failedShare() > run.run().maxFailedShare()) {
+        PrintWriter err = spec.commandLine().getErr();
+        err.printf(
+            Locale.ROOT,
+            "sinklens: The failed share %.4f is above run.max-failed-share %s%n",
+            result.failedShare(),
+            run.run().maxFailedShare());
+        err.flush();
+        return ExitCode.TOO_MANY_FAILED;
+      }
+      return ExitCode.DONE;
     }
   }
 
@@ -87,7 +97,11 @@ final class AnnotateCommand implements Callable<Integer> {
     out.printf("%-12s %s%n", "variants", variants);
     out.printf(Locale.ROOT, "%-12s %,d on %,d images%n", "rows", plan.rows(), plan.images());
     out.printf(
-        Locale.ROOT, "%-12s %,d in %,d waves%n", "annotations", plan.annotations(), plan.waves());
+        Locale.ROOT,
+        "%-12s %,d in %s%n",
+        "annotations",
+        plan.annotations(),
+        counted(plan.waves(), "wave"));
     out.printf(
         Locale.ROOT,
         "%-12s about %,.0f of prompts (%d an image, %.1f a row and variant), at most %,.0f generated%n",
@@ -100,24 +114,21 @@ final class AnnotateCommand implements Callable<Integer> {
     out.flush();
   }
 
+  private static String counted(int number, String noun) {
+    return String.format(Locale.ROOT, "%,d %s%s", number, noun, number == 1 ? "" : "s");
+  }
+
   private static void print(Result result, RunSettings run, PrintWriter out) {
     out.printf(
         Locale.ROOT,
-        "Annotated %,d rows under %d variants in %.0f s: %,d answered, %,d failed%n",
+        "Annotated %,d rows under %s in %.0f s: %,d answered, %,d failed%n",
         result.inputRows(),
-        result.variants(),
+        counted(result.variants(), "variant"),
         result.seconds(),
         result.answered(),
         result.failed());
     result.failures().forEach((kind, rows) -> out.printf("  %s %,d%n", kind, rows));
     out.printf("Results are in %s%n", run.output().path());
-    if (result.failedShare() > run.run().maxFailedShare()) {
-      out.printf(
-          Locale.ROOT,
-          "The failed share %.4f is above run.max-failed-share %s%n",
-          result.failedShare(),
-          run.run().maxFailedShare());
-    }
     out.flush();
   }
 }

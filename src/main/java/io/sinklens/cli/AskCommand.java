@@ -266,7 +266,9 @@ final class AskCommand implements Callable<Integer> {
 
   private static byte[] read(Path file) {
     if (!Files.isRegularFile(file)) {
-      throw new IllegalArgumentException("Cannot read image %s: no such file".formatted(file));
+      throw new IllegalArgumentException(
+          "Cannot read image %s: %s"
+              .formatted(file, Files.isDirectory(file) ? "it is a folder" : "no such file"));
     }
     try {
       return Files.readAllBytes(file);

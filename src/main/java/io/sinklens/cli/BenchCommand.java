@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.job.BenchJob;
 import io.sinklens.job.BenchJob.Workload;
 import java.io.IOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
 import org.apache.spark.sql.SparkSession;
@@ -85,6 +86,9 @@ final class BenchCommand implements Callable<Integer> {
   }
 
   private static JsonNode read(Path file) {
+    if (!Files.exists(file)) {
+      throw new IllegalArgumentException("Cannot read %s: no such file".formatted(file));
+    }
     try {
       JsonNode earlier = JSON.readTree(file.toFile());
       if (earlier.path("engine").path("rows_per_second").asDouble() > 0) {

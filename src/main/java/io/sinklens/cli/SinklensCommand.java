@@ -44,12 +44,25 @@ public final class SinklensCommand {
     return new CommandLine(command)
         .setExitCodeExceptionMapper(SinklensCommand::exitCode)
         .setExecutionExceptionHandler(command::report)
+        .setParameterExceptionHandler(SinklensCommand::reportUsage)
         .setExpandAtFiles(false);
+  }
+
+  private static int reportUsage(CommandLine.ParameterException failure, String[] arguments) {
+    CommandLine commandLine = failure.getCommandLine();
+    PrintWriter err = commandLine.getErr();
+    err.println("sinklens: " + oneLine(failure).replaceFirst("^Error: ", ""));
+    CommandLine.UnmatchedArgumentException.printSuggestions(failure, err);
+    err.printf("Try: %s --help%n", commandLine.getCommandSpec().qualifiedName());
+    err.flush();
+    return ExitCode.USAGE;
   }
 
   private int report(Exception failure, CommandLine commandLine, ParseResult arguments) {
     PrintWriter err = commandLine.getErr();
-    err.println("sinklens: " + oneLine(failure));
+    err.println(
+        "sinklens: "
+            + (failure instanceof CancellationException ? "Interrupted" : oneLine(failure)));
     if (verbose) {
       failure.printStackTrace(err);
     }

@@ -637,9 +637,15 @@ public final class AnnotateJob {
     try {
       return work.call();
     } catch (Exception e) { // Spark's own exceptions are checked, and Scala declares none.
+      String reason = oneLine(rootCause(e));
+      if (reason.contains("UNABLE_TO_INFER_SCHEMA") || reason.contains("Unable to infer schema")) {
+        reason =
+            "no Parquet files are there; name a folder that holds them itself, or a pattern such as"
+                + " FOLDER/data/*.parquet";
+      }
       throw new IllegalArgumentException(
           "Cannot read input.path %s: %s"
-              .formatted(Manifest.withoutPasswords(run.input().path()), oneLine(rootCause(e))),
+              .formatted(Manifest.withoutPasswords(run.input().path()), reason),
           e);
     }
   }
@@ -669,7 +675,7 @@ public final class AnnotateJob {
 
   private static String oneLine(Throwable e) {
     String message = e.getMessage() == null ? e.toString() : e.getMessage();
-    String line = message.lines().findFirst().orElse("");
+    String line = message.lines().filter(text -> !text.isBlank()).findFirst().orElse("").strip();
     return Manifest.withoutPasswords(
         line.length() <= MAX_MESSAGE_LENGTH ? line : line.substring(0, MAX_MESSAGE_LENGTH) + "...");
   }

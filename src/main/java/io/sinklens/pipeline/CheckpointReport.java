@@ -85,7 +85,8 @@ public record CheckpointReport(Map<String, String> lines) {
                             .collect(Collectors.joining(", "))
                         + ", threshold "
                         + known.sinkThreshold())
-            .orElse("unknown; give --sink-dimensions, or find them with discover-sinks"));
+            .orElse(
+                "unknown; give --sink-dimensions, or find them with discover-sinks, which a later version brings"));
     lines.put("memory", memory(blueprint, folder.storedDtype(), computed));
     lines.put(
         "files",

@@ -79,12 +79,16 @@ public final class JobFile {
       String reason = Files.exists(file) ? "it is not a readable file" : "no such file";
       throw new UncheckedIOException("Cannot read job file %s: %s".formatted(file, reason), e);
     }
-    return parse(text, overlays);
+    return parse(text, "job file " + file, overlays);
   }
 
   /** Reads the text of a job file, as {@link #read} does. */
   public static RunSettings parse(String yaml, List<String> overlays) {
-    JsonNode root = node(yaml, "the job file");
+    return parse(yaml, "the job file", overlays);
+  }
+
+  private static RunSettings parse(String yaml, String place, List<String> overlays) {
+    JsonNode root = node(yaml, place);
     if (root.isNull()) {
       root = JsonNodeFactory.instance.objectNode();
     }

@@ -48,7 +48,7 @@ record ResolvedVariant(
       throw new IllegalArgumentException(
           "Cannot run variant %s: no sink dimensions are known for this model; give them with"
                   .formatted(variant.name())
-              + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks");
+              + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks, which a later version brings");
     }
     Double stated = variant.sinkThreshold();
     double threshold =

@@ -10,6 +10,7 @@ import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.preprocessing.Tokenizer;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * What a run will put through the model, told from its checkpoint and a sample of its questions
@@ -30,6 +31,10 @@ public record RunForecast(int prefixTokens, double ownTokens, String memory) {
   public static RunForecast of(AnnotatorSettings settings, List<String> questions) {
     CheckpointFolder folder = CheckpointFolder.open(Path.of(settings.model().path()));
     Blueprint blueprint = Families.read(folder);
+    Optional<ModelPreset> preset = ModelPreset.choose(settings.model().preset(), blueprint);
+    for (RunSettings.Variant variant : settings.variants()) {
+      ResolvedVariant.of(variant, preset, settings.statistics().level());
+    }
     int imageTokens =
         LoadedModel.imageRule(settings.model(), blueprint)
             .apply(new RgbImage(1, 1, new byte[RgbImage.CHANNELS]))

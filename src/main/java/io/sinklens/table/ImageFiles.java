@@ -64,7 +64,7 @@ public final class ImageFiles implements Serializable {
         || path.indexOf('\0') >= 0
         || SCHEME.matcher(path).find()
         || Arrays.asList(path.split("/", -1)).contains("..")) {
-      throw forbidden(path, "leads outside input.images");
+      throw forbidden(path, "must be relative to input.images, without ..");
     }
     Path folder = new Path(root);
     try {

@@ -241,6 +241,17 @@ class CheckpointFolderTest {
   }
 
   @Test
+  void refusesAnAdapterBesideWeights() {
+    config("{}");
+    new RawSafetensors().floats("a", List.of(1), 1).write(weights());
+    write("adapter_config.json", "{}");
+
+    assertUnusable(
+        "it holds an adapter beside its weights; merge the adapter into them, or move"
+            + " adapter_config.json away");
+  }
+
+  @Test
   void refusesGguf() {
     write("llava-q4.gguf", "GGUF");
     String reason =

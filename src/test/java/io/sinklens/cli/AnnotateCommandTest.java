@@ -80,7 +80,9 @@ class AnnotateCommandTest {
     assertThat(annotate("--set", "input.path=" + questions)).isEqualTo(ExitCode.TOO_MANY_FAILED);
     assertThat(out.toString())
         .contains("  QUESTION_MISSING 4")
-        .endsWith("The failed share 1.0000 is above run.max-failed-share 0.01\n");
+        .endsWith("Results are in %s%n".formatted(folder.resolve("out")));
+    assertThat(err.toString())
+        .endsWith("sinklens: The failed share 1.0000 is above run.max-failed-share 0.01\n");
     assertThat(folder.resolve("out/_SUCCESS")).exists();
 
     assertThat(
@@ -97,7 +99,7 @@ class AnnotateCommandTest {
         .contains(
             "variants     baseline (observe), var (var)",
             "rows         720 on 120 images",
-            "annotations  1,440 in 1 waves")
+            "annotations  1,440 in 1 wave")
         .anyMatch(
             line -> line.matches("tokens +about [0-9,]+ of prompts .* at most 2,880 generated"))
         .anyMatch(line -> line.matches("memory +weights 1.8 MiB .* free [0-9.]+ [MG]iB"));
@@ -105,7 +107,16 @@ class AnnotateCommandTest {
   }
 
   @Test
-  void saysInOneLineWhatIsWrong() {
+  void plansNothingThatTheRunWouldRefuse() {
+    assertThat(annotate("--dry-run", "--set", "model.preset=none")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .startsWith("sinklens: Cannot run variant var: no sink dimensions are known")
+        .hasLineCount(1);
+    assertThat(out.toString()).isEmpty();
+  }
+
+  @Test
+  void saysInOneLineWhatIsWrong() throws IOException {
     assertThat(annotate("--set", "generation.max-tokens=5")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
         .isEqualTo(
@@ -123,12 +134,23 @@ class AnnotateCommandTest {
     err.getBuffer().setLength(0);
     assertThat(annotate("--set", "model.path=/absent", "--verbose")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString()).contains("\tat io.sinklens.");
+
+    err.getBuffer().setLength(0);
+    Path snapshot = Files.createDirectories(folder.resolve("snapshot/data")).getParent();
+    assertThat(annotate("--set", "input.path=" + snapshot)).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo(
+            "sinklens: Cannot read input.path %s: no Parquet files are there; name a folder that"
+                    .formatted(snapshot)
+                + " holds them itself, or a pattern such as FOLDER/data/*.parquet\n");
     assertThat(folder.resolve("out")).doesNotExist();
   }
 
   @Test
   void refusesOptionsItDoesNotKnow() {
     assertThat(annotate("--retry-failed")).isEqualTo(ExitCode.USAGE);
+    assertThat(err.toString())
+        .isEqualTo("sinklens: Unknown option: '--retry-failed'\nTry: sinklens annotate --help\n");
     assertThat(commandLine().execute("annotate")).isEqualTo(ExitCode.USAGE);
   }
 

@@ -233,7 +233,8 @@ class AskCommandTest {
   void doesNotGuessSinkDimensions() {
     refuses(
         "Cannot run variant on: no sink dimensions are known for this model; give them with"
-            + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks",
+            + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks, which a later"
+            + " version brings",
         "--var=on");
     refuses("Sink dimensions must be from 0 to 63, not 64", "--var=on", "--sink-dimensions=7,64");
   }
@@ -374,7 +375,7 @@ class AskCommandTest {
   void saysInOneLineWhatCannotBeRead() throws IOException {
     Path absent = folder.resolve("absent.png");
     refuses("Cannot read image %s: no such file".formatted(absent), "--image=" + absent);
-    refuses("Cannot read image %s: no such file".formatted(folder), "--image=" + folder);
+    refuses("Cannot read image %s: it is a folder".formatted(folder), "--image=" + folder);
 
     Path text = Files.writeString(folder.resolve("text.png"), "no image\nat all");
     refusesMatching("Cannot decode the image: .+", "--image=" + text);

@@ -108,7 +108,7 @@ class BenchCommandTest {
   @Test
   void readsTheEarlierRunBeforeItMeasures() throws IOException {
     Path absent = folder.resolve("absent.json");
-    refuses("Cannot read %s: it is not the output of a bench".formatted(absent), absent);
+    refuses("Cannot read %s: no such file".formatted(absent), absent);
     Path broken = Files.writeString(folder.resolve("broken.json"), "{\"engine\": ");
     refuses("Cannot read %s: it is not the output of a bench".formatted(broken), broken);
     Path other = Files.writeString(folder.resolve("other.json"), "{\"engine\": {\"rows\": 3}}");

@@ -57,7 +57,8 @@ class InspectCommandTest {
             line("preset", "none"),
             line(
                 "sink dimensions",
-                "unknown; give --sink-dimensions, or find them with discover-sinks"));
+                "unknown; give --sink-dimensions, or find them with discover-sinks, which a later"
+                    + " version brings"));
   }
 
   @Test

@@ -81,7 +81,7 @@ class SinklensCommandTest {
         .isEqualTo(ExitCode.INTERRUPTED)
         .isEqualTo(130);
     assertThat(err.toString())
-        .isEqualTo("sinklens: a\nsinklens: b\nsinklens: c\nsinklens: d\nsinklens: e\n");
+        .isEqualTo("sinklens: a\nsinklens: b\nsinklens: c\nsinklens: d\nsinklens: Interrupted\n");
   }
 
   @Test

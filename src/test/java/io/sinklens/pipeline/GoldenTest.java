@@ -140,7 +140,12 @@ class GoldenTest {
     "llava-gqa, paper-1",
     "llava-gqa, reference-0.6",
     "llava-gqa, reference-1",
-    "llava-gqa, observe"
+    "llava-gqa, observe",
+    "llava-bf16, paper-0.6",
+    "llava-bf16, paper-1",
+    "llava-bf16, reference-0.6",
+    "llava-bf16, reference-1",
+    "llava-bf16, observe"
   })
   void redistributesAsTheGoldenRun(String checkpoint, String run, @TempDir Path folder)
       throws RowFailedException {

@@ -316,7 +316,8 @@ class ModelAnnotatorTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
             "Cannot run variant mine: no sink dimensions are known for this model; give them with"
-                + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks");
+                + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks, which a later"
+                + " version brings");
   }
 
   @Test
