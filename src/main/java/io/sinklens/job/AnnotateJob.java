@@ -244,6 +244,10 @@ public final class AnnotateJob {
     QuestionTable.requireFreeNames(run.output().keepColumns());
     String shown = Manifest.withoutPasswords(run.output().path());
     OutputFolder output = new OutputFolder(run.output().path(), hadoop(spark));
+    if (output.isFile()) {
+      throw new IllegalArgumentException(
+          "Cannot write to output.path %s: it is a file".formatted(shown));
+    }
     if (output.isFree()) {
       return output;
     }

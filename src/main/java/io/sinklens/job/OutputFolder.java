@@ -73,6 +73,17 @@ final class OutputFolder {
     return entries().isEmpty();
   }
 
+  /** Whether the path is taken by a file. */
+  boolean isFile() {
+    try {
+      return files().getFileStatus(folder).isFile();
+    } catch (FileNotFoundException e) {
+      return false;
+    } catch (IOException e) {
+      throw unreachable(e);
+    }
+  }
+
   /** Names that are not of a run of ours. */
   List<String> foreign() {
     List<String> foreign = new ArrayList<>();

@@ -304,6 +304,9 @@ class AnnotateJobTest {
         settings(scenes, "output.path=" + taken),
         "Cannot write to output.path %s: it holds other files, such as thesis.txt"
             .formatted(taken));
+    assertRefused(
+        settings(scenes, "output.path=" + taken.resolve("thesis.txt")),
+        "Cannot write to output.path %s: it is a file".formatted(taken.resolve("thesis.txt")));
     assertRefused(settings(scenes, "model.path=broken"), "Cannot read model: it is broken");
 
     Path text = Files.writeString(folder.resolve("note.parquet"), "not Parquet");
