@@ -150,7 +150,10 @@ class AnnotateCommandTest {
   void refusesOptionsItDoesNotKnow() {
     assertThat(annotate("--retry-failed")).isEqualTo(ExitCode.USAGE);
     assertThat(err.toString())
-        .isEqualTo("sinklens: Unknown option: '--retry-failed'\nTry: sinklens annotate --help\n");
+        .isEqualTo(
+            "sinklens: Unknown option: '--retry-failed'\n"
+                + "Possible solutions: --restart\n"
+                + "Try: sinklens annotate --help\n");
     assertThat(commandLine().execute("annotate")).isEqualTo(ExitCode.USAGE);
   }
 
