@@ -151,7 +151,7 @@ public final class BenchJob {
     Dataset<Row> rows =
         QuestionTable.normalise(
             spark.read().parquet(run.input().path()),
-            AnnotateJob.columns(run, UnnamedRows.BY_FILE_AND_NUMBER),
+            InputQuestions.columns(run, UnnamedRows.BY_FILE_AND_NUMBER),
             null);
     QuestionReader reader =
         new QuestionReader(new ImageFiles(null, spark.sparkContext().hadoopConfiguration()));

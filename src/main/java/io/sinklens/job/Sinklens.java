@@ -56,7 +56,10 @@ public final class Sinklens {
     QuestionTable.requireFreeNames(settings.output().keepColumns());
     return AnnotatedRows.flat(
         annotated(
-            questions, settings, AnnotateJob.columns(settings, UnnamedRows.BY_CONTENT), factory));
+            questions,
+            settings,
+            InputQuestions.columns(settings, UnnamedRows.BY_CONTENT),
+            factory));
   }
 
   private static Dataset<Row> annotated(
@@ -66,7 +69,7 @@ public final class Sinklens {
       AnnotatorFactory factory) {
     Dataset<Row> normal =
         QuestionTable.normalise(
-            AnnotateJob.filtered(questions, settings.input().filter()),
+            InputQuestions.filtered(questions, settings.input().filter()),
             columns,
             settings.input().images());
     int partitions = questions.sparkSession().sparkContext().defaultParallelism();
@@ -186,7 +189,7 @@ public final class Sinklens {
             "Output column must be new, but the input has a column " + outputCol);
       }
       RunSettings run = build();
-      QuestionColumns columns = AnnotateJob.columns(run, UnnamedRows.BY_CONTENT);
+      QuestionColumns columns = InputQuestions.columns(run, UnnamedRows.BY_CONTENT);
       Dataset<Row> annotated =
           annotated(
               questions,
