@@ -11,6 +11,7 @@ import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.HashMap;
@@ -59,10 +60,20 @@ public final class Tokenizer implements AutoCloseable {
    *
    * @param folder holds {@code tokenizer.json}
    * @throws UncheckedIOException when the file cannot be read
-   * @throws IllegalArgumentException when it describes a model of a kind that is not supported
+   * @throws IllegalArgumentException when there is none, or it describes a model of a kind that is
+   *     not supported
    */
   public static Tokenizer open(Path folder) {
     Path file = folder.resolve("tokenizer.json");
+    if (!Files.exists(file)) {
+      throw new IllegalArgumentException(
+          "Cannot find tokenizer.json in %s%s"
+              .formatted(
+                  folder,
+                  Files.exists(folder.resolve("tokenizer.model"))
+                      ? "; tokenizer.model alone is not supported, convert it with transformers"
+                      : ""));
+    }
     try {
       JsonNode description = new ObjectMapper().readTree(file.toFile());
       if (!description.path("model").path("vocab").isObject()) {

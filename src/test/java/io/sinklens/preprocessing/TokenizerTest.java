@@ -145,6 +145,20 @@ class TokenizerTest {
         .withMessageStartingWith("Cannot use the tokenizer: ");
   }
 
+  @Test
+  void saysWhatIsMissing() throws IOException {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Tokenizer.open(folder))
+        .withMessage("Cannot find tokenizer.json in " + folder);
+    Files.writeString(folder.resolve("tokenizer.model"), "SentencePiece");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> Tokenizer.open(folder))
+        .withMessage(
+            "Cannot find tokenizer.json in %s; tokenizer.model alone is not supported, convert it"
+                    .formatted(folder)
+                + " with transformers");
+  }
+
   private Tokenizer open(String splitting) throws IOException {
     return tiny(folder, splitting);
   }
