@@ -70,29 +70,29 @@ final class AskCommand implements Callable<Integer> {
   @Option(
       names = "--min-nonsink-ratio",
       paramLabel = "X",
-      defaultValue = "0.5",
-      description = "Least share of image attention on non-sinks (default: 0.5)")
+      defaultValue = "" + RunSettings.Variant.DEFAULT_MIN_NONSINK_RATIO,
+      description = "Least share of image attention on non-sinks (default: ${DEFAULT-VALUE})")
   private double minNonsinkRatio;
 
   @Option(
       names = "--min-image-attention",
       paramLabel = "X",
-      defaultValue = "0.2",
-      description = "Least attention on the image (default: 0.2)")
+      defaultValue = "" + RunSettings.Variant.DEFAULT_MIN_IMAGE_ATTENTION,
+      description = "Least attention on the image (default: ${DEFAULT-VALUE})")
   private double minImageAttention;
 
   @Option(
       names = "--moved-share",
       paramLabel = "X",
-      defaultValue = "0.6",
-      description = "Share of sink attention moved away (default: 0.6)")
+      defaultValue = "" + RunSettings.Variant.DEFAULT_MOVED_SHARE,
+      description = "Share of sink attention moved away (default: ${DEFAULT-VALUE})")
   private double movedShare;
 
   @Option(
       names = "--max-new-tokens",
       paramLabel = "N",
-      defaultValue = "128",
-      description = "Longest answer (default: 128)")
+      defaultValue = "" + RunSettings.Generation.DEFAULT_MAX_NEW_TOKENS,
+      description = "Longest answer (default: ${DEFAULT-VALUE})")
   private int maxNewTokens;
 
   @Option(

@@ -46,10 +46,6 @@ public record VarSettings(
     NOT_REQUIRED
   }
 
-  /** The paper's settings for general questions, but for ρ, which it chooses by kind of task. */
-  public static final VarSettings PUBLISHED =
-      new VarSettings(Mode.PAPER, 20, SinkTokens.PROMPT, 0.5, 0.2, 0.6, VisualSink.REQUIRED);
-
   public VarSettings {
     sinkRule(mode, sinkThreshold, sinkTokens);
     requireFraction("Min non-sink ratio", minNonsinkRatio);

@@ -202,7 +202,7 @@ public final class JobFile {
 
   private static Generation generation(SettingsSection generation) {
     return new Generation(
-        generation.integer("max-new-tokens", 128),
+        generation.integer("max-new-tokens", Generation.DEFAULT_MAX_NEW_TOKENS),
         generation.integer("batch-tokens", 16_384),
         generation.texts("answer-choices", List.of()),
         generation.integer("top-logprobs", 0));
@@ -218,11 +218,16 @@ public final class JobFile {
     String sinkTokens = variant.text("sink-tokens", "prompt");
     double minNonsinkRatio =
         variant.fractionOrComplement(
-            "min-nonsink-ratio", "max-sink-share", released ? RELEASED_MIN_NONSINK_RATIO : 0.5);
-    double minImageAttention = variant.number("min-image-attention", 0.2);
+            "min-nonsink-ratio",
+            "max-sink-share",
+            released ? RELEASED_MIN_NONSINK_RATIO : Variant.DEFAULT_MIN_NONSINK_RATIO);
+    double minImageAttention =
+        variant.number("min-image-attention", Variant.DEFAULT_MIN_IMAGE_ATTENTION);
     double movedShare =
         variant.fractionOrComplement(
-            "moved-share", "kept-share", released ? RELEASED_MOVED_SHARE : 0.6);
+            "moved-share",
+            "kept-share",
+            released ? RELEASED_MOVED_SHARE : Variant.DEFAULT_MOVED_SHARE);
     boolean requireVisualSink = variant.flag("require-visual-sink", true);
     return variant.named(
         () ->
@@ -259,7 +264,7 @@ public final class JobFile {
     return new Run(
         run.integer("wave-rows", 100_000),
         run.number("max-failed-share", 0.01),
-        run.whole("max-image-pixels", 100_000_000));
+        run.whole("max-image-pixels", Run.DEFAULT_MAX_IMAGE_PIXELS));
   }
 
   private static ArrayNode defaultVariants() {

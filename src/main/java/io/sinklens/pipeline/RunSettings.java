@@ -140,6 +140,9 @@ public record RunSettings(
       int maxNewTokens, int batchTokens, List<String> answerChoices, int topLogprobs)
       implements Serializable {
 
+    /** As in the released code's settings. */
+    public static final int DEFAULT_MAX_NEW_TOKENS = 128;
+
     public Generation {
       answerChoices = List.copyOf(answerChoices);
       requireAtLeast("generation.max-new-tokens", maxNewTokens, 1);
@@ -179,6 +182,15 @@ public record RunSettings(
       double movedShare,
       boolean requireVisualSink)
       implements Serializable {
+
+    /** ρ where nothing is said: the paper's choice against hallucination. */
+    public static final double DEFAULT_MIN_NONSINK_RATIO = 0.5;
+
+    /** The paper's, for all tasks. */
+    public static final double DEFAULT_MIN_IMAGE_ATTENTION = 0.2;
+
+    /** p, the paper's, for all tasks. */
+    public static final double DEFAULT_MOVED_SHARE = 0.6;
 
     public Variant {
       sinkDimensions = List.copyOf(sinkDimensions);

@@ -91,11 +91,6 @@ public record LlamaConfig(
         json.flag("tie_word_embeddings").orElse(false));
   }
 
-  /** Query heads that share one key-value head. */
-  public int headsPerKeyValueHead() {
-    return numAttentionHeads / numKeyValueHeads;
-  }
-
   /** Factor of the scores: one over the root of the head size. */
   public double attentionScale() {
     return Math.pow(headDim, -0.5);
