@@ -66,7 +66,7 @@ BACKGROUNDS: dict[str, str] = {
 """Background kinds and how a caption names them."""
 
 SIZES: tuple[tuple[int, int], ...] = (
-    (64, 64), (96, 64), (64, 96), (96, 96), (128, 96), (96, 128), (128, 128), (160, 96),
+    (64, 64), (80, 64), (64, 80), (96, 96), (96, 72), (128, 96), (96, 128), (128, 128),
 )
 """Image sizes as (width, height)."""
 

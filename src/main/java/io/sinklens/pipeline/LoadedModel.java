@@ -152,7 +152,10 @@ final class LoadedModel implements AutoCloseable {
   }
 
   static String imageRuleName(ImageRule rule) {
-    return rule instanceof ImageRule.PadToSquare ? "pad" : "crop";
+    if (rule instanceof ImageRule.PadToSquare) {
+      return "pad";
+    }
+    return rule instanceof ImageRule.Stretch ? "stretch" : "crop";
   }
 
   static PromptTemplate template(RunSettings.Model settings, Blueprint blueprint) {

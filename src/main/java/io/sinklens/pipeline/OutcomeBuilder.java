@@ -104,7 +104,7 @@ final class OutcomeBuilder {
               boxed(totals.sinkAttention(layer))));
     }
     return new AttentionRecord(
-        sinks, HeadSelection.pack(hook.selectedHeads(index), layers, heads), statistics);
+        sinks, HeadSelection.pack(hook.selectedHeads(index), layers, heads), statistics, null);
   }
 
   private static PromptFacts.View view(ImageGrid.View view) {

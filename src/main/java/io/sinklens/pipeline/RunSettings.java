@@ -120,7 +120,7 @@ public record RunSettings(
 
     public Model {
       requireOneOf("model.template", template, "auto", "vicuna-v1", "plain");
-      requireOneOf("model.image-rule", imageRule, "auto", "crop", "pad");
+      requireOneOf("model.image-rule", imageRule, "auto", "crop", "pad", "stretch");
       requireOneOf("model.exif", exif, "auto", "apply", "ignore");
       requireOneOf("model.device", device, "auto", "cpu");
       requireOneOf("model.dtype", dtype, "auto", "float32", "bfloat16");

@@ -100,6 +100,40 @@ public sealed interface ImageRule {
     }
   }
 
+  /**
+   * The rule of processors whose size is a height and a width ({@code {height: n, width: n}}
+   * without a crop): both edges are resized to {@code size}, whatever the image's shape. Nothing is
+   * lost.
+   *
+   * @param size pixels of the square's edges after resizing, above 0, a multiple of {@code
+   *     patchSize}
+   * @param patchSize pixels of the edges of the square behind one image token, above 0
+   * @param normalization applied last
+   */
+  record Stretch(int size, int patchSize, Normalization normalization) implements ImageRule {
+
+    public Stretch {
+      requirePatches(size, patchSize);
+    }
+
+    @Override
+    public PixelValues apply(RgbImage image) {
+      RgbImage resized =
+          PillowResize.bicubic(
+              image,
+              new Axis(image.width(), 0, image.width(), size, 0, size),
+              new Axis(image.height(), 0, image.height(), size, 0, size),
+              new int[RgbImage.CHANNELS]);
+      Region region = new Region(0, 0, image.width(), image.height());
+      return singleView(image, resized, size / patchSize, region, normalization);
+    }
+
+    @Override
+    public Exif exif() {
+      return Exif.APPLY;
+    }
+  }
+
   private static PixelValues singleView(
       RgbImage image, RgbImage view, int patches, Region region, Normalization normalization) {
     ImageGrid grid =

@@ -116,9 +116,16 @@ public final class ImageRules {
     if (!value("data_format").asText("channels_first").equals("channels_first")) {
       throw unsupported("data_format", "channels_first");
     }
-    return padsToSquare()
-        ? new ImageRule.PadToSquare(paddedSize(), patchSize, normalization())
-        : cropRule(patchSize);
+    if (padsToSquare()) {
+      return new ImageRule.PadToSquare(squareSize("do_pad is set"), patchSize, normalization());
+    }
+    JsonNode size = value("size");
+    if (size.has("height") && size.has("width")) {
+      String reason = "size has a height and a width";
+      return new ImageRule.Stretch(squareSize(reason), patchSize, normalization());
+    }
+    requireTrue("do_center_crop");
+    return new ImageRule.ResizeAndCrop(edge("size"), edge("crop_size"), patchSize, normalization());
   }
 
   private boolean padsToSquare() {
@@ -137,19 +144,11 @@ public final class ImageRules {
     return pads;
   }
 
-  private ImageRule cropRule(int patchSize) {
-    requireTrue("do_center_crop");
-    if (value("size").has("height") || value("size").has("width")) {
-      throw unsupported("size", "an int or shortest_edge");
-    }
-    return new ImageRule.ResizeAndCrop(edge("size"), edge("crop_size"), patchSize, normalization());
-  }
-
-  /** After padding all edges are equal, so that the crop must not change anything. */
-  private int paddedSize() {
+  /** The size of a rule that leaves a square, so that the crop must not change anything. */
+  private int squareSize(String reason) {
     int size = edge("size");
     if (flag("do_center_crop", true) && edge("crop_size") != size) {
-      throw unsupported("crop_size", "the size %d, as do_pad is set".formatted(size));
+      throw unsupported("crop_size", "the size %d, as %s".formatted(size, reason));
     }
     return size;
   }

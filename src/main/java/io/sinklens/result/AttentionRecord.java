@@ -1,6 +1,7 @@
 package io.sinklens.result;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What attention did while one answer was given.
@@ -8,9 +9,13 @@ import java.util.List;
  * @param sinks the prompt's sinks, by layer
  * @param headSelection which heads were corrected, or would have been by a variant that only looks
  * @param headStatistics what heads looked at, by layer
+ * @param maps where on the image they looked; null where no maps were asked for
  */
 public record AttentionRecord(
-    List<LayerSinks> sinks, HeadSelection headSelection, List<HeadStatistics> headStatistics) {
+    List<LayerSinks> sinks,
+    HeadSelection headSelection,
+    List<HeadStatistics> headStatistics,
+    @Nullable AttentionMaps maps) {
 
   public AttentionRecord {
     sinks = List.copyOf(sinks);

@@ -315,7 +315,8 @@ public final class AnnotationTable {
                         list(layer, "image_attention"),
                         list(layer, "nonsink_ratio"),
                         list(layer, "sink_attention")))
-            .toList());
+            .toList(),
+        null);
   }
 
   private static void put(@Nullable Object[] values, String column, @Nullable Object value) {

@@ -313,7 +313,7 @@ class AskCommandTest {
     "--max-new-tokens=0, 'generation.max-new-tokens must be at least 1, not 0'",
     "--dtype=float16, 'model.dtype must be one of auto, float32, bfloat16, not float16'",
     "--template=chatml, 'model.template must be one of auto, vicuna-v1, plain, not chatml'",
-    "--image-rule=tile, 'model.image-rule must be one of auto, crop, pad, not tile'"
+    "--image-rule=tile, 'model.image-rule must be one of auto, crop, pad, stretch, not tile'"
   })
   void namesTheRangeOfASetting(String option, String message) {
     refuses(message, option);

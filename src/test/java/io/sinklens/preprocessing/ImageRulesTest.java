@@ -7,6 +7,7 @@ import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
+import io.sinklens.preprocessing.ImageRule.Stretch;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -91,6 +92,14 @@ class ImageRulesTest {
   }
 
   @ParameterizedTest
+  @ValueSource(strings = {"'do_center_crop': false", "'crop_size': 336"})
+  void readsTheStretchingRule(String crop) throws IOException {
+    String size = "'size': {'height': 336, 'width': 336}, ";
+    assertThat(rule("{'image_processor_type': 'CLIPImageProcessor', " + size + crop + "}"))
+        .isEqualTo(new Stretch(336, 14, Normalization.CLIP));
+  }
+
+  @ParameterizedTest
   @CsvSource(
       delimiter = '|',
       quoteCharacter = '`',
@@ -99,7 +108,8 @@ class ImageRulesTest {
         "'do_resize': false | do_resize = false: supported is true",
         "'do_normalize': 'yes' | do_normalize = \"yes\": supported is true or false",
         "'size': {'longest_edge': 9} | size = {\"longest_edge\":9}: supported is one edge length above 0",
-        "'size': {'height': 9, 'width': 9} | size = {\"height\":9,\"width\":9}: supported is an int or shortest_edge",
+        "'size': {'height': 9, 'width': 8} | size = {\"height\":9,\"width\":8}: supported is one edge length above 0",
+        "'size': {'height': 9, 'width': 9}, 'crop_size': 8 | crop_size = 8: supported is the size 9, as size has a height and a width",
         "'crop_size': {'height': 9, 'width': 8} | crop_size = {\"height\":9,\"width\":8}: supported is one edge length above 0",
         "'image_mean': 0.5 | image_mean = 0.5: supported is a list of 3 numbers",
         "'do_pad': true | do_pad = true: supported is false, unless image_processor_type is LlavaImageProcessor",

@@ -63,7 +63,8 @@ class AnnotationTableTest {
                       3),
                   List.of(
                       new HeadStatistics(
-                          2, List.of(0.5f, 0.25f), List.of(1f, 0f), List.of(0.125f, 0f))))));
+                          2, List.of(0.5f, 0.25f), List.of(1f, 0f), List.of(0.125f, 0f))),
+                  null)));
 
   private static final Annotation LEAST =
       new Annotation(

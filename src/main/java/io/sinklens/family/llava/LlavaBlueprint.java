@@ -83,6 +83,7 @@ final class LlavaBlueprint implements Blueprint {
       case "crop" ->
           Optional.of(new ImageRule.ResizeAndCrop(size, size, patch, Normalization.CLIP));
       case "pad" -> Optional.of(new ImageRule.PadToSquare(size, patch, Normalization.CLIP));
+      case "stretch" -> Optional.of(new ImageRule.Stretch(size, patch, Normalization.CLIP));
       default -> Optional.empty();
     };
   }
