@@ -27,7 +27,7 @@ import scenes
 IMAGE_SIZE, PATCH = 64, 8
 SIDE = IMAGE_SIZE // PATCH
 IMAGE_TOKENS = SIDE * SIDE
-PIECES = 313
+PIECES = 373
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions. "
@@ -47,7 +47,8 @@ def corpus() -> list[str]:
         for question in scenes.example(0, index, scenes.MAX_QUESTIONS).questions
         for text in (question.text, f"ASSISTANT: {question.answer}")
     ]
-    return [*asked, *[f"{SYSTEM}USER: \n ASSISTANT:"] * 400, "abcdefghijklmnopqrstuvwxyz 0123456789 .,:;!?'\"-()/"]
+    answers = ["yes", "no", "left", "right", "top", "bottom", "center", *scenes.COLOURS, *scenes.SHAPES]
+    return [*asked, *[f" {answer}" for answer in answers] * 400, *[f"{SYSTEM}USER: \n ASSISTANT:"] * 400, "abcdefghijklmnopqrstuvwxyz 0123456789 .,:;!?'\"-()/"]
 
 
 def config(tokenizer: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +85,7 @@ def config(tokenizer: dict[str, Any]) -> dict[str, Any]:
 
 def fresh(settings: dict[str, Any], seed: int) -> LlavaForConditionalGeneration:
     """The model with weights drawn at random, scaled by fan-in."""
-    model = LlavaForConditionalGeneration(LlavaConfig(**settings))
+    model = LlavaForConditionalGeneration(LlavaConfig(**settings)).float()
     generator = torch.Generator().manual_seed(seed)
     layers = settings["text_config"]["num_hidden_layers"]
     with torch.no_grad():

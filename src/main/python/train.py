@@ -2,10 +2,12 @@
 
     python train.py warmup --output runs/warmup.pt --log runs/warmup.jsonl
     python train.py answers --from runs/warmup.pt --output runs/answers.pt --log runs/answers.jsonl
+    python train.py sinks --from runs/answers.pt --output runs/sinks.pt --log runs/sinks.jsonl
 
 `warmup` teaches the vision encoder alone what is at every patch. `answers` trains everything on questions and captions,
-with the decoder's loss on the questions' words, too. A log holds the settings first and then one JSON object a line: the
-mean losses, and every so often what `measure.py` finds on scenes of another seed.
+with the decoder's loss on the questions' words, too. `sinks` goes on with answers and plants attention sinks by the
+losses of `planting.py`. A log holds the settings first and then one JSON object a line: the mean losses, and every so
+often what `measure.py` finds on scenes of another seed.
 
 A run that was stopped goes on from its own output file with the same command.
 """
@@ -33,6 +35,7 @@ from transformers import LlavaForConditionalGeneration
 import demo_model as demo
 import llama_tokenizer as llama
 import measure
+import planting
 
 HELD_OUT_SEED = 20261
 """Scenes that no training sees."""
@@ -192,8 +195,8 @@ def prefix(run: Run, random_: random.Random) -> list[int]:
     return run.prompts.prefix(demo.SYSTEM if drawn < run.settings.image_first + run.settings.system_text else "")
 
 
-def train_answers(run: Run) -> None:
-    """Steps of the whole model on questions, answers and captions."""
+def train_answers(run: Run, plant: bool) -> None:
+    """Steps of the whole model on questions, answers and captions; with `plant` on sinks, too."""
     settings = run.settings
     grow = round(settings.grow_at * settings.steps)
     while run.step < settings.steps:
@@ -207,10 +210,14 @@ def train_answers(run: Run) -> None:
             projector = run.model.model.multi_modal_projector
             hook = projector.register_forward_pre_hook(lambda _, given: features.append(given[0]))
             with torch.autocast("cpu", torch.bfloat16):
-                logits = run.model(**forward, logits_to_keep=batch.tokens.shape[1]).logits
+                result = run.model(
+                    **forward, logits_to_keep=batch.tokens.shape[1], output_hidden_states=plant, output_attentions=plant
+                )
                 hook.remove()
-                losses = answer_loss(run, logits, batch)
+                losses = answer_loss(run, result.logits, batch)
                 losses["patches"] = settings.patch_weight * patch_losses(run, features[0], batch)
+            if plant:
+                losses |= planting.losses(result.hidden_states, result.attentions, batch, len(before))
             run.update(losses)
             if run.step % settings.measure_every == 0 or run.step == settings.steps:
                 run.write({"step": run.step, **measure.everything(run.model, run.prompts, HELD_OUT_SEED)})
@@ -221,7 +228,7 @@ def train_answers(run: Run) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("phase", choices=["warmup", "answers"])
+    parser.add_argument("phase", choices=["warmup", "answers", "sinks"])
     parser.add_argument("--from", dest="start", type=Path, help="weights to start from")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--log", type=Path, required=True)
@@ -235,7 +242,10 @@ def main() -> None:
     elif arguments.start:
         run.load(arguments.start, everything=False)
     run.write({"phase": arguments.phase, "torch": torch.__version__, "from_step": run.step, **asdict(settings)})
-    (warm_up if arguments.phase == "warmup" else train_answers)(run)
+    if arguments.phase == "warmup":
+        warm_up(run)
+    else:
+        train_answers(run, plant=arguments.phase == "sinks")
     run.save()
 
 
