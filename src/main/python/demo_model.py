@@ -23,6 +23,7 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 import llama_tokenizer as llama
 import scenes
+from llava_files import CLIP_MEAN, CLIP_STD
 
 IMAGE_SIZE, PATCH = 64, 8
 SIDE = IMAGE_SIZE // PATCH
@@ -32,8 +33,6 @@ SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions. "
 )
-CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 IGNORED = -100
 
 # ---------------------------------------------------------------------------------------------------- model

@@ -93,7 +93,7 @@ def demo() -> tiny.TinyLlava:
     }
     return tiny.TinyLlava(
         "sinklens-demo", config, tokenizer, tiny.clip_preprocessor(64), tiny.llava_processor(8), torch.bfloat16,
-        tiny.tokenizer_config(tokenizer), golden.generation_config(image + 1), rename=tiny.old_names,
+        tiny.tokenizer_config(tokenizer), tiny.generation_config(image + 1), rename=tiny.old_names,
         special_tokens_map=tiny.SPECIAL_TOKENS_MAP,
     )  # fmt: skip
 

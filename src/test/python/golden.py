@@ -125,7 +125,7 @@ def multi_head() -> tiny.TinyLlava:
     junk["vision_tower.vision_model.embeddings.position_ids"] = torch.arange(17)[None]
     return tiny.TinyLlava(
         "llava-mha", config, tokenizer, tiny.clip_preprocessor(56), tiny.llava_processor(14), torch.float32,
-        tiny.tokenizer_config(tokenizer), generation_config(image + 1), rename=tiny.old_names, junk=junk,
+        tiny.tokenizer_config(tokenizer), tiny.generation_config(image + 1), rename=tiny.old_names, junk=junk,
         special_tokens_map=tiny.SPECIAL_TOKENS_MAP,
     )  # fmt: skip
 
@@ -156,7 +156,7 @@ def grouped_query() -> tiny.TinyLlava:
     preprocessor = tiny.clip_preprocessor(56, "LlavaImageProcessor", do_pad=False)
     return tiny.TinyLlava(
         "llava-gqa", config, tokenizer, preprocessor, tiny.llava_processor(14), torch.float32,
-        tiny.tokenizer_config(tokenizer), generation_config(image + 1), shards=2, special_tokens_map=tiny.SPECIAL_TOKENS_MAP,
+        tiny.tokenizer_config(tokenizer), tiny.generation_config(image + 1), shards=2, special_tokens_map=tiny.SPECIAL_TOKENS_MAP,
     )  # fmt: skip
 
 
@@ -189,12 +189,8 @@ def bfloat16() -> tiny.TinyLlava:
     }
     return tiny.TinyLlava(
         "llava-bf16", config, tokenizer, None, tiny.llava_processor_5(14, 56), torch.bfloat16,
-        tiny.tokenizer_config_5(), generation_config(image + 1), rename=tiny.names_without_vision_model,
+        tiny.tokenizer_config_5(), tiny.generation_config(image + 1), rename=tiny.names_without_vision_model,
     )  # fmt: skip
-
-
-def generation_config(pad: int) -> dict[str, Any]:
-    return {"_from_model_config": True, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": pad, "transformers_version": "4.57.6"}
 
 
 # ------------------------------------------------------------------------------------------------------- answering

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
@@ -36,10 +35,17 @@ from llama_tokenizer import (  # noqa: E402
     WORD_START,
     train_tokenizer,
 )
-
-CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
-
+from llava_files import (  # noqa: E402
+    SPECIAL_TOKENS_MAP,
+    clip_preprocessor,
+    generation_config,
+    llava_processor,
+    old_names,
+    tokenizer_config,
+    write_documents,
+    write_json,
+    write_tensors,
+)
 
 def image_token_id(tokenizer: dict[str, Any]) -> int:
     return next(token["id"] for token in tokenizer["added_tokens"] if token["content"] == IMAGE)
@@ -98,34 +104,6 @@ class TinyLlava:
         return (vision["image_size"] // vision["patch_size"]) ** 2
 
 
-SPECIAL_TOKENS_MAP = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD, "unk_token": UNKNOWN}
-
-
-def tokenizer_config(tokenizer: dict[str, Any]) -> dict[str, Any]:
-    """The `tokenizer_config.json` that belongs to a `tokenizer.json`; like the published one it claims not to be legacy."""
-    keys = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-    return {
-        "add_bos_token": True,
-        "add_eos_token": False,
-        "added_tokens_decoder": {
-            str(token["id"]): {key: token[key] for key in keys} for token in tokenizer["added_tokens"]
-        },
-        "bos_token": BOS,
-        "clean_up_tokenization_spaces": False,
-        "eos_token": EOS,
-        "extra_special_tokens": {"image_token": IMAGE},
-        "image_token": IMAGE,
-        "legacy": False,
-        "model_max_length": 1000000000000000019884624838656,
-        "pad_token": PAD,
-        "padding_side": "left",
-        "processor_class": "LlavaProcessor",
-        "tokenizer_class": "LlamaTokenizer",
-        "unk_token": UNKNOWN,
-        "use_default_system_prompt": False,
-    }
-
-
 def tokenizer_config_5() -> dict[str, Any]:
     """The `tokenizer_config.json` of transformers 5."""
     return {
@@ -144,35 +122,6 @@ def tokenizer_config_5() -> dict[str, Any]:
         "tokenizer_class": "TokenizersBackend",
         "unk_token": UNKNOWN,
         "use_default_system_prompt": False,
-    }
-
-
-def clip_preprocessor(size: int, image_processor: str = "CLIPImageProcessor", **extra: Any) -> dict[str, Any]:
-    return {
-        "crop_size": {"height": size, "width": size},
-        "do_center_crop": True,
-        "do_convert_rgb": True,
-        "do_normalize": True,
-        "do_rescale": True,
-        "do_resize": True,
-        "image_mean": CLIP_MEAN,
-        "image_processor_type": image_processor,
-        "image_std": CLIP_STD,
-        "processor_class": "LlavaProcessor",
-        "resample": 3,
-        "rescale_factor": 0.00392156862745098,
-        "size": {"shortest_edge": size},
-        **extra,
-    }
-
-
-def llava_processor(patch_size: int) -> dict[str, Any]:
-    return {
-        "image_token": IMAGE,
-        "num_additional_image_tokens": 1,
-        "patch_size": patch_size,
-        "processor_class": "LlavaProcessor",
-        "vision_feature_select_strategy": "default",
     }
 
 
@@ -278,7 +227,6 @@ def to_dtype(model: LlavaForConditionalGeneration, dtype: torch.dtype) -> None:
 
 def save_checkpoint(checkpoint: TinyLlava, model: LlavaForConditionalGeneration, folder: Path) -> None:
     """Writes the folder. Tensor names and sharding are the checkpoint's, whatever transformers itself would write."""
-    folder.mkdir(parents=True, exist_ok=True)
     documents = {
         "config.json": checkpoint.config,
         "generation_config.json": checkpoint.generation_config,
@@ -288,9 +236,7 @@ def save_checkpoint(checkpoint: TinyLlava, model: LlavaForConditionalGeneration,
         "tokenizer_config.json": checkpoint.tokenizer_config,
         "special_tokens_map.json": checkpoint.special_tokens_map,
     }
-    for name, document in documents.items():
-        if document is not None:
-            write_json(folder / name, document, indent=None if name == "tokenizer.json" else 2)
+    write_documents(folder, documents)
     tensors = {checkpoint.rename(name): tensor.detach().to(checkpoint.dtype).contiguous().clone()
                for name, tensor in model.state_dict().items()}  # fmt: skip
     tensors.update(checkpoint.junk)
@@ -310,25 +256,7 @@ def save_checkpoint(checkpoint: TinyLlava, model: LlavaForConditionalGeneration,
     write_json(folder / "model.safetensors.index.json", index, indent=2)
 
 
-def write_tensors(file: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    save_file(tensors, file, metadata)
-    file.chmod(0o644)  # safetensors leaves its files to their owner alone
-
-
-def write_json(file: Path, document: Any, indent: int | None = None) -> None:
-    separators = (",", ": ") if indent else (",", ":")
-    text = json.dumps(document, ensure_ascii=False, indent=indent, separators=separators)
-    file.write_text(text + "\n", encoding="utf-8")
-
-
 # ---------------------------------------------------------------------------------------------------- tensor names
-
-
-def old_names(name: str) -> str:
-    """`language_model.model.…`, `vision_tower.…`: what llava-hf files held before transformers 4.52."""
-    if name.startswith("model.language_model."):
-        return "language_model.model." + name.removeprefix("model.language_model.")
-    return "language_model." + name if name.startswith("lm_head.") else name.removeprefix("model.")
 
 
 def names_without_vision_model(name: str) -> str:
