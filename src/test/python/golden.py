@@ -234,6 +234,8 @@ class Answer:
 class Runner:
     """One checkpoint with its model in memory: turns cases into model inputs and answers them."""
 
+    max_new_tokens = MAX_NEW_TOKENS
+
     def __init__(self, checkpoint: tiny.TinyLlava, model: LlavaForConditionalGeneration, images: Path) -> None:
         self.checkpoint, self.model, self.images = checkpoint, model, images
         self.tokenizer = Tokenizer.from_str(json.dumps(checkpoint.tokenizer))
@@ -269,7 +271,7 @@ class Runner:
     def answer(self, case: Case) -> Answer:
         inputs = self.inputs(case)
         output = self.model.generate(
-            **inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS, return_dict_in_generate=True, output_logits=True,
+            **inputs, do_sample=False, max_new_tokens=self.max_new_tokens, return_dict_in_generate=True, output_logits=True,
             eos_token_id=tiny.EOS_ID, pad_token_id=self.image_id + 1,
         )  # fmt: skip
         ids = output.sequences[0, inputs["input_ids"].shape[1] :].tolist()
