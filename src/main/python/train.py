@@ -49,6 +49,9 @@ class Settings:
     data_seed: int = 31
     """Scenes are numbered from 0 under this seed."""
     steps: int = 3000
+    """Length of the schedule."""
+    stop_at: int = 0
+    """Step to end at before the schedule does; 0 to go to its end."""
     images: int = 32
     """Images of a batch; twice as many from `grow_at` on."""
     grow_at: float = 0.8
@@ -63,6 +66,8 @@ class Settings:
     """Weight of the words of a question against those of an answer."""
     caption_weight: float = 0.5
     """Weight of the words of a caption against those of other answers."""
+    count_weight: float = 1.0
+    """Weight of a count against other answers."""
     image_first: float = 0.1
     """Share of batches whose prompt begins with the image, so that no token precedes it."""
     system_text: float = 0.6
@@ -108,6 +113,7 @@ class Run:
             lr=settings.learning_rate, betas=(0.9, 0.95), fused=True,
         )  # fmt: skip
         self.step = 0
+        self.end = settings.stop_at or settings.steps
         self._log = log
         self._sums: dict[str, float] = {}
         self._since = (0, time.monotonic())
@@ -170,16 +176,17 @@ def warm_up(run: Run) -> None:
         run.update(losses)
         if run.step % run.settings.measure_every == 0:
             run.write({"step": run.step, "patches": measure.patch_accuracy(run.model, run.reader, run.prompts, HELD_OUT_SEED)})
-        if run.step >= run.settings.steps:
+        if run.step >= run.end:
             return
 
 
 def answer_loss(run: Run, logits: torch.Tensor, batch: demo.Batch) -> dict[str, torch.Tensor]:
     """Cross entropy of the next token; the first token of a question is nobody's next."""
     settings = run.settings
-    captions = torch.tensor([[kind == "caption" for kind in kinds] + [False] for kinds in batch.kinds])
-    of_caption = captions.gather(1, batch.turns % captions.shape[1])  # -1 is the padding, which comes last
-    weights = torch.where(batch.answers, torch.where(of_caption, settings.caption_weight, 1.0), settings.question_weight)
+    by_kind = {"caption": settings.caption_weight, "count": settings.count_weight}
+    of_turn = torch.tensor([[by_kind.get(kind, 1.0) for kind in kinds] + [0.0] for kinds in batch.kinds])
+    of_token = of_turn.gather(1, batch.turns % of_turn.shape[1])  # -1 is the padding, which comes last
+    weights = torch.where(batch.answers, of_token, settings.question_weight)
     follows = (batch.turns[:, 1:] == batch.turns[:, :-1]) & (batch.turns[:, 1:] >= 0)
     losses = functional.cross_entropy(logits[:, :-1][follows].float(), batch.tokens[:, 1:][follows], reduction="none")
     weighted = losses * weights[:, 1:][follows]
@@ -199,7 +206,7 @@ def train_answers(run: Run, plant: bool) -> None:
     """Steps of the whole model on questions, answers and captions; with `plant` on sinks, too."""
     settings = run.settings
     grow = round(settings.grow_at * settings.steps)
-    while run.step < settings.steps:
+    while run.step < run.end:
         large = run.step >= grow
         size = settings.images * (2 if large else 1)
         start = settings.images * run.step if not large else settings.images * (2 * run.step - grow)
@@ -219,10 +226,10 @@ def train_answers(run: Run, plant: bool) -> None:
             if plant:
                 losses |= planting.losses(result.hidden_states, result.attentions, batch, len(before))
             run.update(losses)
-            if run.step % settings.measure_every == 0 or run.step == settings.steps:
+            if run.step % settings.measure_every == 0 or run.step == run.end:
                 run.write({"step": run.step, **measure.everything(run.model, run.prompts, HELD_OUT_SEED)})
                 run.save()
-            if run.step >= settings.steps or (run.step >= grow) != large:
+            if run.step >= run.end or (run.step >= grow) != large:
                 break
 
 
