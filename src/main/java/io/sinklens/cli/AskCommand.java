@@ -183,7 +183,7 @@ final class AskCommand implements Callable<Integer> {
             model.toString(), "auto", template, imageRule, "auto", "auto", dtype, ""),
         new RunSettings.Generation(maxNewTokens, Integer.MAX_VALUE, List.of(), 0),
         List.of(variant),
-        new RunSettings.Statistics(RunSettings.Statistics.Level.SUMMARY),
+        RunSettings.Statistics.SUMMARY,
         RunSettings.Run.DEFAULT_MAX_IMAGE_PIXELS);
   }
 

@@ -13,6 +13,7 @@ import org.jspecify.annotations.Nullable;
  * @param text the question as the user wrote it; null or blank gives a failed row
  * @param answers reference answers, possibly none
  * @param mask segmentation mask as an image, 0 = background; null when there is none
+ * @param sampled whether the row is one of those whose attention maps are stored
  */
 @SuppressWarnings(
     "ArrayRecordComponent") // Bytes of an image file; never compared or hashed as such.
@@ -22,7 +23,8 @@ public record Question(
     ImageSource image,
     @Nullable String text,
     List<String> answers,
-    @Nullable Bytes mask) {
+    @Nullable Bytes mask,
+    boolean sampled) {
 
   public Question {
     answers = List.copyOf(answers);

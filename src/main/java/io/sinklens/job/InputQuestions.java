@@ -121,7 +121,7 @@ record InputQuestions(
         count = limit;
         rows = first(rows, limit);
       }
-      return sliced(rows, count);
+      return sliced(sampled(rows), count);
     }
 
     /** How many rows there are; there must be some, each with an id of its own. */
@@ -191,6 +191,11 @@ record InputQuestions(
                       .agg(max(QuestionTable.SAMPLE_ID))
                       .first());
       return rows.where(col(QuestionTable.SAMPLE_ID).leq(lit(last.getString(0))));
+    }
+
+    private Dataset<Row> sampled(Dataset<Row> rows) {
+      return InputQuestions.fromInput(
+          run, () -> QuestionTable.withSamples(rows, run.statistics().samples()));
     }
 
     /** Divides images into waves of about the wanted size. */

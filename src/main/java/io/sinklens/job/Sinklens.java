@@ -41,7 +41,8 @@ public final class Sinklens {
    *
    * <p>Columns, filter and carried columns are those of the settings; their input and output paths
    * are not used. Rows of an image are brought together first. Without id columns, {@code
-   * sample_id} is the SHA-256 of image and question. Ids need not be unique.
+   * sample_id} is the SHA-256 of image and question. Ids need not be unique. With {@code
+   * statistics.samples} above 0 the ids are read at once, by this call.
    *
    * @return for every row and variant one row of the columns in {@code schema.md} and the carried
    *     columns, in no particular order
@@ -72,8 +73,9 @@ public final class Sinklens {
             InputQuestions.filtered(questions, settings.input().filter()),
             columns,
             settings.input().images());
+    Dataset<Row> sampled = QuestionTable.withSamples(normal, settings.statistics().samples());
     int partitions = questions.sparkSession().sparkContext().defaultParallelism();
-    return AnnotatedRows.of(normal, factory, settings, partitions, null);
+    return AnnotatedRows.of(sampled, factory, settings, partitions, null);
   }
 
   /** Settings by the names that the DJL Spark extension has for the same things. */

@@ -10,6 +10,7 @@ import io.sinklens.generation.GenerationRules;
 import io.sinklens.generation.Generator;
 import io.sinklens.generation.ImagePrefix;
 import io.sinklens.generation.PhaseTimes;
+import io.sinklens.intervention.AttentionMapRecorder;
 import io.sinklens.intervention.Var;
 import io.sinklens.intervention.VarSettings;
 import io.sinklens.model.decoder.AttentionHook;
@@ -45,16 +46,19 @@ final class ImageTask {
   private final PixelValues pixels;
   private final OutcomeBuilder outcomes;
 
-  /** One prompt under one variant. */
-  record Row(Prompt prompt, ResolvedVariant variant) {
+  /** One prompt under one variant, and whether its attention maps are wanted. */
+  record Row(Prompt prompt, ResolvedVariant variant, boolean mapped) {
     /** Token ids after the image. */
     int[] ownIds() {
       return Arrays.copyOfRange(prompt.ids(), prompt.image().end(), prompt.ids().length);
     }
   }
 
-  /** What rows must share to run in one batch. */
-  private record BatchKey(boolean looks, List<Integer> sinkDimensions) {}
+  /**
+   * What rows must share to run in one batch. For maps attention is written out in every layer,
+   * which rows without maps shall not pay for.
+   */
+  private record BatchKey(boolean looks, List<Integer> sinkDimensions, boolean mapped) {}
 
   ImageTask(
       LoadedModel model,
@@ -131,19 +135,19 @@ final class ImageTask {
     }
     try (PrefixSinkValues values = sinkValues(row.variant().sinkDimensions());
         ImagePrefix prefix = encode(prompt, trace.before().andThen(values).andThen(trace.after()));
-        Var hook = hook(prefix, List.of(row), values)) {
+        BatchLook look = look(prefix, List.of(row), values)) {
       Outcome outcome =
-          generate(prefix, row, trace.before().andThen(hook).andThen(trace.after()), hook);
+          generate(prefix, row, trace.before().andThen(look.hook()).andThen(trace.after()), look);
       trace.write(file);
       return outcome;
     }
   }
 
   private Outcome generate(
-      ImagePrefix prefix, Row row, AttentionHook hook, @Nullable Var observed) {
+      ImagePrefix prefix, Row row, AttentionHook hook, @Nullable BatchLook look) {
     Generated answer = generator.generate(prefix, List.of(row.ownIds()), rules, hook).get(0);
     return outcomes.outcome(
-        row, pixels.grid(), answer, observed == null ? null : outcomes.attention(row, observed, 0));
+        row, pixels.grid(), answer, look == null ? null : outcomes.attention(row, look, 0));
   }
 
   private PrefixSinkValues sinkValues(List<Integer> dimensions) {
@@ -166,7 +170,8 @@ final class ImageTask {
     Map<BatchKey, List<Integer>> byKey = new LinkedHashMap<>();
     for (int i = 0; i < rows.size(); i++) {
       ResolvedVariant variant = rows.get(i).variant();
-      BatchKey key = new BatchKey(variant.look() != null, variant.sinkDimensions());
+      BatchKey key =
+          new BatchKey(variant.look() != null, variant.sinkDimensions(), rows.get(i).mapped());
       byKey.computeIfAbsent(key, k -> new ArrayList<>()).add(i);
     }
     @Nullable Outcome[] results = new Outcome[rows.size()];
@@ -209,7 +214,9 @@ final class ImageTask {
   private List<Outcome> runBatch(
       ImagePrefix prefix, List<Row> rows, @Nullable PrefixSinkValues sinkValues) {
     try {
-      return sinkValues == null ? generate(prefix, rows) : look(prefix, rows, sinkValues);
+      return sinkValues == null
+          ? generate(prefix, rows)
+          : generateLooking(prefix, rows, sinkValues);
     } catch (EngineException e) {
       if (!isOutOfMemory(e)) {
         throw e;
@@ -235,11 +242,15 @@ final class ImageTask {
     return results;
   }
 
-  private List<Outcome> look(ImagePrefix prefix, List<Row> rows, PrefixSinkValues sinkValues) {
-    try (Var hook = hook(prefix, rows, sinkValues)) {
+  private List<Outcome> generateLooking(
+      ImagePrefix prefix, List<Row> rows, PrefixSinkValues sinkValues) {
+    try (BatchLook look = look(prefix, rows, sinkValues)) {
       List<Generated> answers =
           generator.generate(
-              prefix, rows.stream().map(Row::ownIds).toList(), rules, new TimedHook(hook, times));
+              prefix,
+              rows.stream().map(Row::ownIds).toList(),
+              rules,
+              new TimedHook(look.hook(), times));
       List<Outcome> results = new ArrayList<>();
       for (int r = 0; r < rows.size(); r++) {
         results.add(
@@ -247,24 +258,35 @@ final class ImageTask {
                 rows.get(r),
                 pixels.grid(),
                 answers.get(r),
-                outcomes.attention(rows.get(r), hook, r)));
+                outcomes.attention(rows.get(r), look, r)));
       }
       return results;
     }
   }
 
-  private Var hook(ImagePrefix prefix, List<Row> rows, PrefixSinkValues sinkValues) {
+  private BatchLook look(ImagePrefix prefix, List<Row> rows, PrefixSinkValues sinkValues) {
     LlamaConfig decoder = model.network().decoder().config();
     List<VarSettings> settings =
         rows.stream().map(row -> Objects.requireNonNull(row.variant().look())).toList();
-    return new Var(
-        model.network().operators(),
-        sinkValues,
-        prefix.imageStart(),
-        settings,
-        rows.stream().mapToInt(row -> row.ownIds().length).toArray(),
-        decoder.numHiddenLayers(),
-        decoder.numAttentionHeads());
+    Var var =
+        new Var(
+            model.network().operators(),
+            sinkValues,
+            prefix.imageStart(),
+            settings,
+            rows.stream().mapToInt(row -> row.ownIds().length).toArray(),
+            decoder.numHiddenLayers(),
+            decoder.numAttentionHeads());
+    AttentionMapRecorder maps =
+        rows.get(0).mapped() // As all rows of a batch are, or none.
+            ? new AttentionMapRecorder(
+                model.network().operators(),
+                prefix.imageStart(),
+                prefix.length(),
+                rows.size(),
+                decoder.numHiddenLayers())
+            : null;
+    return new BatchLook(var, maps);
   }
 
   private static Outcome outOfMemory(EngineException e) {

@@ -245,19 +245,9 @@ public final class JobFile {
   }
 
   private static Statistics statistics(SettingsSection statistics) {
-    JsonNode level = statistics.value("level");
-    if (level != null && level.asText().equals("full")) {
-      throw new IllegalArgumentException(
-          "%s full is not available in this version; it must be none or summary"
-              .formatted(statistics.path("level")));
-    }
-    if (statistics.integer("samples", 0) != 0) {
-      throw new IllegalArgumentException(
-          "%s is not available in this version; it must be 0"
-              .formatted(statistics.path("samples")));
-    }
     return new Statistics(
-        statistics.constant("level", Statistics.Level.values(), Statistics.Level.SUMMARY));
+        statistics.constant("level", Statistics.Level.values(), Statistics.Level.SUMMARY),
+        statistics.integer("samples", 0));
   }
 
   private static Run run(SettingsSection run) {

@@ -14,17 +14,20 @@ import io.sinklens.preprocessing.ImageGrid;
 import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.preprocessing.Prompt;
 import io.sinklens.result.Annotation;
+import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
 import io.sinklens.sink.PrefixSinkValues;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Set;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
@@ -165,7 +168,8 @@ public final class ModelAnnotator implements Annotator {
 
   private Asked ask(PixelValues pixels, Prompt prompt, @Nullable Path trace)
       throws RowFailedException {
-    ImageTask.Row row = new ImageTask.Row(ImageTask.requireTextAfterImage(prompt), variants.get(0));
+    ImageTask.Row row =
+        new ImageTask.Row(ImageTask.requireTextAfterImage(prompt), variants.get(0), false);
     Outcome outcome;
     device.lock();
     try {
@@ -219,6 +223,7 @@ public final class ModelAnnotator implements Annotator {
       }
       // Equal prompts are asked once, however many rows hold them.
       Map<List<Integer>, Prompt> prompts = new LinkedHashMap<>();
+      Set<List<Integer>> sampled = new HashSet<>();
       List<Asking> askings = new ArrayList<>();
       for (Question question : group.questions()) {
         try {
@@ -229,12 +234,15 @@ public final class ModelAnnotator implements Annotator {
                       .encode(question.text(), pixels.grid().tokens(), rules.maxNewTokens()));
           List<Integer> ids = Arrays.stream(prompt.ids()).boxed().toList();
           prompts.putIfAbsent(ids, prompt);
+          if (question.sampled()) {
+            sampled.add(ids);
+          }
           askings.add(new Asking(question, ids, null));
         } catch (RowFailedException e) {
           askings.add(new Asking(question, List.of(), e.failure()));
         }
       }
-      Map<List<Integer>, List<Outcome>> outcomes = answer(prompts, pixels);
+      Map<List<Integer>, List<Outcome>> outcomes = answer(prompts, sampled, pixels);
       return askings.stream()
           .flatMap(
               asking ->
@@ -247,15 +255,16 @@ public final class ModelAnnotator implements Annotator {
           .toList();
     }
 
-    /** For every prompt one outcome a variant. */
+    /** For every prompt one outcome a variant; with maps where a row of that prompt is sampled. */
     private Map<List<Integer>, List<Outcome>> answer(
-        Map<List<Integer>, Prompt> prompts, PixelValues pixels) {
+        Map<List<Integer>, Prompt> prompts, Set<List<Integer>> sampled, PixelValues pixels) {
       List<ImageTask.Row> rows = new ArrayList<>();
-      for (Prompt prompt : prompts.values()) {
-        for (ResolvedVariant variant : variants) {
-          rows.add(new ImageTask.Row(prompt, variant));
-        }
-      }
+      prompts.forEach(
+          (ids, prompt) -> {
+            for (ResolvedVariant variant : variants) {
+              rows.add(new ImageTask.Row(prompt, variant, variant.maps() && sampled.contains(ids)));
+            }
+          });
       List<Outcome> outcomes;
       device.lock();
       try {
@@ -280,7 +289,11 @@ public final class ModelAnnotator implements Annotator {
         Outcome outcome = ofVariants.get(v);
         if (outcome instanceof Outcome.Answered answered) {
           PromptFacts prompt = answered.prompt().withMaskBackground(maskBackground);
-          outcome = new Outcome.Answered(answered.answer(), prompt, answered.attention());
+          AttentionRecord attention = answered.attention();
+          if (attention != null && !question.sampled()) { // But a row of the same prompt may be.
+            attention = attention.withoutMaps();
+          }
+          outcome = new Outcome.Answered(answered.answer(), prompt, attention);
         }
         annotations.add(annotation(question, variants.get(v), outcome));
       }

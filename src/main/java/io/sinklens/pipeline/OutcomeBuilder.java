@@ -4,6 +4,7 @@ import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.generation.Generated;
 import io.sinklens.generation.Generated.Finish;
+import io.sinklens.intervention.AttentionMapRecorder;
 import io.sinklens.intervention.AttentionTotals;
 import io.sinklens.intervention.Var;
 import io.sinklens.pipeline.RunSettings.Statistics.Level;
@@ -11,6 +12,7 @@ import io.sinklens.preprocessing.ImageGrid;
 import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.result.Answer;
 import io.sinklens.result.Answer.FinishReason;
+import io.sinklens.result.AttentionMaps;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.AttentionRecord.HeadStatistics;
 import io.sinklens.result.AttentionRecord.LayerSinks;
@@ -19,6 +21,7 @@ import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
 import io.sinklens.sink.SinkRule;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -79,10 +82,11 @@ final class OutcomeBuilder {
   }
 
   /** What a row's attention did; null where the variant records nothing. */
-  @Nullable AttentionRecord attention(ImageTask.Row row, Var hook, int index) {
+  @Nullable AttentionRecord attention(ImageTask.Row row, BatchLook look, int index) {
     if (row.variant().level() == Level.NONE) {
       return null;
     }
+    Var hook = look.var();
     List<LayerSinks> sinks =
         hook.promptSinks(index).stream()
             .map(
@@ -104,7 +108,17 @@ final class OutcomeBuilder {
               boxed(totals.sinkAttention(layer))));
     }
     return new AttentionRecord(
-        sinks, HeadSelection.pack(hook.selectedHeads(index), layers, heads), statistics, null);
+        sinks,
+        HeadSelection.pack(hook.selectedHeads(index), layers, heads),
+        statistics,
+        maps(look, index));
+  }
+
+  private static @Nullable AttentionMaps maps(BatchLook look, int index) {
+    AttentionMapRecorder maps = look.maps();
+    return maps == null
+        ? null
+        : new AttentionMaps(boxed(maps.before(index)), boxed(maps.after(index)));
   }
 
   private static PromptFacts.View view(ImageGrid.View view) {
@@ -117,6 +131,10 @@ final class OutcomeBuilder {
         view.region().y(),
         view.region().width(),
         view.region().height());
+  }
+
+  private static List<List<Float>> boxed(float[][] values) {
+    return Arrays.stream(values).map(OutcomeBuilder::boxed).toList();
   }
 
   private static List<Float> boxed(float[] values) {

@@ -71,6 +71,11 @@ record ResolvedVariant(
         level);
   }
 
+  /** Whether maps of sampled rows are recorded. */
+  boolean maps() {
+    return look != null && level == Level.FULL;
+  }
+
   ModelFacts.VariantFacts facts() {
     return new ModelFacts.VariantFacts(
         name, sinkDimensions, look == null ? null : look.sinkThreshold());

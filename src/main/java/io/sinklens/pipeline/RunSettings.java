@@ -221,15 +221,30 @@ public record RunSettings(
   /**
    * What to store about attention.
    *
-   * @param level none or summary
+   * @param level how much
+   * @param samples rows whose attention maps are stored too, 0 or more; above 0 only at level full
    */
-  public record Statistics(Level level) implements Serializable {
+  public record Statistics(Level level, int samples) implements Serializable {
+    /** Sinks, selected heads and means by head of every row, and no maps. */
+    public static final Statistics SUMMARY = new Statistics(Level.SUMMARY, 0);
+
+    public Statistics {
+      requireAtLeast("statistics.samples", samples, 0);
+      if (samples > 0 && level != Level.FULL) {
+        throw new IllegalArgumentException(
+            "statistics.samples must be 0 unless statistics.level is full, not %d at level %s"
+                .formatted(samples, SettingsMap.lower(level)));
+      }
+    }
+
     /** How much; written in lower case. */
     public enum Level {
       /** No sink columns. */
       NONE,
       /** Sinks, selected heads and means by head. */
-      SUMMARY
+      SUMMARY,
+      /** The same, and attention maps of sampled rows. */
+      FULL
     }
   }
 

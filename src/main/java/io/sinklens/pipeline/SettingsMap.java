@@ -81,7 +81,11 @@ final class SettingsMap {
         "variants",
         settings.variants().stream().map(SettingsMap::of).toList(),
         "statistics",
-        entries("level", lower(settings.statistics().level()), "samples", 0),
+        entries(
+            "level",
+            lower(settings.statistics().level()),
+            "samples",
+            settings.statistics().samples()),
         "run",
         entries(
             "wave-rows",

@@ -22,6 +22,11 @@ public record AttentionRecord(
     headStatistics = List.copyOf(headStatistics);
   }
 
+  /** The same without maps. */
+  public AttentionRecord withoutMaps() {
+    return new AttentionRecord(sinks, headSelection, headStatistics, null);
+  }
+
   /**
    * The sinks of one prompt at one layer.
    *

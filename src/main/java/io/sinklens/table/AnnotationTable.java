@@ -6,6 +6,7 @@ import io.sinklens.result.Annotation;
 import io.sinklens.result.Answer;
 import io.sinklens.result.Answer.FinishReason;
 import io.sinklens.result.Answer.TokenLogprob;
+import io.sinklens.result.AttentionMaps;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.AttentionRecord.HeadStatistics;
 import io.sinklens.result.AttentionRecord.LayerSinks;
@@ -109,7 +110,13 @@ public final class AnnotationTable {
                       .add("layer", DataTypes.IntegerType, false)
                       .add("image_attention", FLOATS, false)
                       .add("nonsink_ratio", FLOATS, false)
-                      .add("sink_attention", FLOATS, false)));
+                      .add("sink_attention", FLOATS, false)))
+          .add(
+              "attention_maps",
+              new StructType()
+                  .add("shape", INTEGERS, false)
+                  .add("before", DataTypes.BinaryType, false)
+                  .add("after", DataTypes.BinaryType, false));
 
   private AnnotationTable() {}
 
@@ -232,6 +239,18 @@ public final class AnnotationTable {
                     floats(layer.imageAttention()),
                     floats(layer.nonsinkRatio()),
                     floats(layer.sinkAttention()))));
+    if (attention.maps() != null) {
+      put(values, "attention_maps", maps(attention.maps()));
+    }
+  }
+
+  private static Row maps(AttentionMaps maps) {
+    int layers = maps.before().size();
+    int imageTokens = layers == 0 ? 0 : maps.before().get(0).size();
+    return RowFactory.create(
+        integers(List.of(layers, imageTokens)),
+        HalfFloats.encode(maps.before()),
+        HalfFloats.encode(maps.after()));
   }
 
   private static Failure failure(Row failure) {
@@ -316,7 +335,16 @@ public final class AnnotationTable {
                         list(layer, "nonsink_ratio"),
                         list(layer, "sink_attention")))
             .toList(),
-        null);
+        absent(row, "attention_maps")
+            ? null
+            : maps(row.getStruct(row.fieldIndex("attention_maps"))));
+  }
+
+  private static AttentionMaps maps(Row maps) {
+    List<Integer> shape = list(maps, "shape");
+    return new AttentionMaps(
+        HalfFloats.decode((byte[]) maps.get(maps.fieldIndex("before")), shape.get(0), shape.get(1)),
+        HalfFloats.decode((byte[]) maps.get(maps.fieldIndex("after")), shape.get(0), shape.get(1)));
   }
 
   private static void put(@Nullable Object[] values, String column, @Nullable Object value) {

@@ -34,7 +34,8 @@ public final class QuestionReader {
         image(row),
         row.getString(row.fieldIndex("question")),
         answers,
-        mask(row));
+        mask(row),
+        row.getBoolean(row.fieldIndex(QuestionTable.SAMPLED)));
   }
 
   private ImageSource image(Row row) {

@@ -8,6 +8,7 @@ import static org.apache.spark.sql.functions.concat;
 import static org.apache.spark.sql.functions.concat_ws;
 import static org.apache.spark.sql.functions.get;
 import static org.apache.spark.sql.functions.lit;
+import static org.apache.spark.sql.functions.max;
 import static org.apache.spark.sql.functions.sha2;
 import static org.apache.spark.sql.functions.size;
 import static org.apache.spark.sql.functions.struct;
@@ -37,12 +38,13 @@ import org.jspecify.annotations.Nullable;
  * The normal form of an input, whatever its columns are called and however it stores images.
  *
  * <p>Columns: {@code sample_id, image_key, image_id, image_count, image_bytes, image_path,
- * question, answers, mask_bytes, mask_path}, and {@code carried}, a struct, if columns are carried.
- * {@code image_key} is equal for equal images, and only to bring their rows together.
+ * question, answers, mask_bytes, mask_path, sampled}, and {@code carried}, a struct, if columns are
+ * carried. {@code image_key} is equal for equal images, and only to bring their rows together.
  */
 public final class QuestionTable {
   public static final String SAMPLE_ID = "sample_id";
   public static final String IMAGE_KEY = "image_key";
+  public static final String SAMPLED = "sampled";
   public static final String CARRIED = "carried";
 
   private static final Set<DataType> ID_TYPES =
@@ -77,6 +79,31 @@ public final class QuestionTable {
   }
 
   /**
+   * Marks as sampled the rows whose ids have the smallest SHA-256, which no order, partition or
+   * executor changes. Reads the ids at once; rows of one id are marked together.
+   *
+   * @param questions in the normal form, none of them marked
+   * @param samples how many, 0 or more; all where there are fewer
+   */
+  public static Dataset<Row> withSamples(Dataset<Row> questions, int samples) {
+    if (samples == 0) {
+      return questions;
+    }
+    Column hash = sha2(col(SAMPLE_ID).cast(DataTypes.BinaryType), 256);
+    Row last =
+        questions
+            .where(col(SAMPLE_ID).isNotNull())
+            .select(hash.as("hash"))
+            .orderBy("hash")
+            .limit(samples)
+            .agg(max("hash"))
+            .first();
+    return last.isNullAt(0)
+        ? questions
+        : questions.withColumn(SAMPLED, coalesce(hash.leq(lit(last.getString(0))), lit(false)));
+  }
+
+  /**
    * Refuses carried columns that a result could not tell apart from its own.
    *
    * @throws IllegalArgumentException in one line
@@ -86,7 +113,6 @@ public final class QuestionTable {
     for (String ours : AnnotationTable.SCHEMA.fieldNames()) {
       taken.add(ours.toLowerCase(Locale.ROOT));
     }
-    taken.add("attention_maps"); // Kept for a later version.
     taken.add("wave");
     Set<String> seen = new HashSet<>();
     for (String name : carried) {
@@ -117,6 +143,7 @@ public final class QuestionTable {
     all.add(answers().as("answers"));
     all.add(mask.bytes().as("mask_bytes"));
     all.add(mask.path().as("mask_path"));
+    all.add(lit(false).as(SAMPLED));
     if (!columns.carried().isEmpty()) {
       Column[] carried =
           columns.carried().stream()

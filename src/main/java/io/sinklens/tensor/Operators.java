@@ -127,6 +127,14 @@ public final class Operators implements AutoCloseable {
     return run(x, "pick_tokens", x, tokens);
   }
 
+  /**
+   * One query of every row: {@code [row, heads, query, key]}, int64 {@code [row]} to {@code [row,
+   * heads, key]}.
+   */
+  public NDArray pickQueries(NDArray x, NDArray queries) {
+    return run(x, "pick_queries", x, queries);
+  }
+
   /** Root-mean-square norm, in float32 up to the product with {@code weight}. */
   public NDArray rmsNorm(NDArray x, NDArray weight, double eps) {
     return run(x, "rms_norm", x, weight, eps);

@@ -51,6 +51,11 @@ class Operators(Module):
     rows = torch.arange(0, torch.size(x, 0), 1, dtype=4, layout=None, device=None, pin_memory=None)
     return torch.index(x, annotate(List[Optional[Tensor]], [rows, tokens]))
 
+  # The attention of one query a row: x [R, H, S, T], queries [R] to [R, H, T].
+  def pick_queries(self: __torch__.Operators, x: Tensor, queries: Tensor) -> Tensor:
+    rows = torch.arange(0, torch.size(x, 0), 1, dtype=4, layout=None, device=None, pin_memory=None)
+    return torch.index(x, annotate(List[Optional[Tensor]], [rows, None, queries]))
+
   # The mean square and the scaling are float32; the product with the weight is the model's dtype.
   def rms_norm(self: __torch__.Operators, x: Tensor, weight: Tensor, eps: float) -> Tensor:
     h = torch.to(x, 6, False, False, None)

@@ -380,7 +380,7 @@ class GoldenTest {
                   ""),
               new RunSettings.Generation(MAX_NEW_TOKENS, 16384, List.of(), 0),
               List.of(variant),
-              new RunSettings.Statistics(RunSettings.Statistics.Level.SUMMARY),
+              RunSettings.Statistics.SUMMARY,
               1_000_000));
     }
 

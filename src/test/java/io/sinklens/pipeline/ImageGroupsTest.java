@@ -61,6 +61,6 @@ class ImageGroupsTest {
   }
 
   private static Question question(String id, ImageSource image) {
-    return new Question(id, null, image, "What?", List.of(), null);
+    return new Question(id, null, image, "What?", List.of(), null, false);
   }
 }

@@ -58,7 +58,7 @@ class JobFileTest {
           min-image-attention: 0.1
           moved-share: 0.9
           require-visual-sink: false
-      statistics: {level: none, samples: 0}
+      statistics: {level: full, samples: 50}
       run: {wave-rows: 7, max-failed-share: 0.5, max-image-pixels: 5000000000}
       """;
 
@@ -89,7 +89,7 @@ class JobFileTest {
                         true),
                     new Variant(
                         "var", Hook.VAR, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true)),
-                new Statistics(Statistics.Level.SUMMARY),
+                Statistics.SUMMARY,
                 new Run(100_000, 0.01, 100_000_000)));
   }
 
@@ -135,7 +135,7 @@ class JobFileTest {
                         0.1,
                         0.9,
                         false)),
-                new Statistics(Statistics.Level.NONE),
+                new Statistics(Statistics.Level.FULL, 50),
                 new Run(7, 0.5, 5_000_000_000L)));
   }
 
@@ -265,10 +265,10 @@ class JobFileTest {
             + " numeric value '.nan'",
         "model.prompt-suffix=5 | model.prompt-suffix must be text, not 5",
         "model.vision-path=/x | model.vision-path is not available in this version; leave it out",
-        "statistics.level=full | statistics.level full is not available in this version; it must be"
-            + " none or summary",
-        "statistics.level=all | statistics.level must be one of none, summary, not all",
-        "statistics.samples=3 | statistics.samples is not available in this version; it must be 0",
+        "statistics.level=all | statistics.level must be one of none, summary, full, not all",
+        "statistics.samples=3 | statistics.samples must be 0 unless statistics.level is full, not 3 at"
+            + " level summary",
+        "statistics={level: full, samples: -1} | statistics.samples must be at least 0, not -1",
       })
   void refuses(String overlay, String message) {
     assertThatThrownBy(() -> parse(LEAST, overlay))

@@ -16,6 +16,7 @@ import io.sinklens.pipeline.RunSettings.Variant;
 import io.sinklens.result.Annotation;
 import io.sinklens.result.Answer;
 import io.sinklens.result.Answer.TokenLogprob;
+import io.sinklens.result.AttentionMaps;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
@@ -306,6 +307,87 @@ class ModelAnnotatorTest {
     }
     assertThat(summary)
         .allSatisfy(annotation -> assertThat(answered(annotation).attention()).isNotNull());
+  }
+
+  @Test
+  void mapsTheAttentionOfSampledRowsAndOfNoOther() {
+    List<Question> rows = new ArrayList<>(questions());
+    rows.set(1, sampled(rows.get(1)));
+    rows.set(3, sampled(rows.get(3)));
+    rows.add(question("as 4", "tall.png", "What is in the image?"));
+    List<Annotation> plain;
+    try (ModelAnnotator annotator = load(new Settings().variants(NONE, OBSERVE, VAR_ALL))) {
+      plain = run(annotator, rows);
+    }
+    try (ModelAnnotator annotator =
+        load(new Settings().variants(NONE, OBSERVE, VAR_ALL).level(Level.FULL))) {
+      List<Annotation> full = run(annotator, rows);
+      compare(full, plain);
+      List<String> mapped = new ArrayList<>();
+      for (int i = 0; i < full.size(); i++) {
+        AttentionRecord attention = answered(full.get(i)).attention();
+        if (attention != null && attention.maps() != null) {
+          mapped.add(full.get(i).sampleId() + " " + full.get(i).variant());
+          requireImageAttention(attention, attention.maps().before());
+          assertThat(attention.maps().before().equals(attention.maps().after()))
+              .as("unchanged by " + full.get(i).variant())
+              .isEqualTo(full.get(i).variant().equals("observe"));
+        }
+      }
+      assertThat(mapped).containsExactly("2 observe", "2 var-all", "4 observe", "4 var-all");
+    }
+  }
+
+  /** Every head's attention on the image, added up over the image's tokens. */
+  private static void requireImageAttention(AttentionRecord attention, List<List<Float>> map) {
+    assertThat(map).hasSize(5).allSatisfy(layer -> assertThat(layer).hasSize(16));
+    for (AttentionRecord.HeadStatistics layer : attention.headStatistics()) {
+      assertThat(map.get(layer.layer()).stream().mapToDouble(Float::doubleValue).sum())
+          .isCloseTo(
+              layer.imageAttention().stream().mapToDouble(Float::doubleValue).average().orElse(-1),
+              within(1e-5));
+    }
+  }
+
+  @Test
+  void mapsWhatTheTraceOfThePromptShows(@TempDir Path folder) throws RowFailedException {
+    Question question = question("1", "wide.png", QUESTION);
+    for (Variant variant : List.of(OBSERVE, VAR_ALL)) {
+      try (ModelAnnotator annotator =
+          load(new Settings().variants(variant).level(Level.FULL).maxNewTokens(1))) {
+        Path file = folder.resolve("trace.safetensors");
+        Asked asked = annotator.ask(bytes("wide.png"), QUESTION, file);
+        AttentionMaps maps =
+            Objects.requireNonNull(
+                Objects.requireNonNull(
+                        answered(run(annotator, List.of(sampled(question))).get(0)).attention())
+                    .maps());
+        TensorFile trace = TensorFile.read(file);
+        for (int layer = 0; layer < 5; layer++) {
+          String name = "decoder." + layer + ".attention";
+          requireMap(maps.before().get(layer), trace.values(name), asked);
+          requireMap(maps.after().get(layer), trace.values(name + "_used"), asked);
+        }
+      }
+    }
+  }
+
+  /**
+   * The mean over heads of the last query in attention {@code [head, query, key]} of a prompt whose
+   * answer is one token.
+   */
+  private static void requireMap(List<Float> map, float[] attention, Asked asked) {
+    int heads = 4;
+    int tokens = asked.promptTokenIds().size();
+    assertThat(map).hasSize(asked.imageEnd() - asked.imageStart());
+    for (int i = 0; i < map.size(); i++) {
+      double mean = 0;
+      for (int h = 0; h < heads; h++) {
+        mean +=
+            attention[((h + 1) * tokens - 1) * tokens + asked.imageStart() + i] / (double) heads;
+      }
+      assertThat(map.get(i).doubleValue()).isCloseTo(mean, within(1e-6));
+    }
   }
 
   @Test
@@ -634,7 +716,18 @@ class ModelAnnotatorTest {
       List<String> answers,
       byte @Nullable [] mask) {
     ImageSource.Bytes maskImage = mask == null ? null : new ImageSource.Bytes(mask);
-    return new Question(id, imageId, image, text, answers, maskImage);
+    return new Question(id, imageId, image, text, answers, maskImage, false);
+  }
+
+  private static Question sampled(Question question) {
+    return new Question(
+        question.sampleId(),
+        question.imageId(),
+        question.image(),
+        question.text(),
+        question.answers(),
+        question.mask(),
+        true);
   }
 
   /** White left of a column, black from it on. */
@@ -839,7 +932,7 @@ class ModelAnnotatorTest {
               path.toString(), "auto", template, imageRule, exif, "cpu", "float32", promptSuffix),
           new RunSettings.Generation(maxNewTokens, batchTokens, choices, topLogprobs),
           variants,
-          new RunSettings.Statistics(level),
+          new RunSettings.Statistics(level, level == Level.FULL ? 1 : 0),
           maxImagePixels);
     }
   }

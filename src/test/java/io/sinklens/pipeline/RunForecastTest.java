@@ -32,7 +32,8 @@ class RunForecastTest {
                         new ImageSource.Bytes(image),
                         QUESTIONS.get(i),
                         List.of(),
-                        null))
+                        null,
+                        false))
             .toList();
 
     RunForecast forecast = RunForecast.of(settings, QUESTIONS);
@@ -59,7 +60,7 @@ class RunForecastTest {
             ""),
         new RunSettings.Generation(2, 16384, List.of(), 0),
         List.of(variant("baseline", Hook.OBSERVE), variant("var", Hook.VAR)),
-        new RunSettings.Statistics(RunSettings.Statistics.Level.SUMMARY),
+        RunSettings.Statistics.SUMMARY,
         1_000_000);
   }
 

@@ -9,6 +9,7 @@ import io.sinklens.result.Annotation;
 import io.sinklens.result.Answer;
 import io.sinklens.result.Answer.FinishReason;
 import io.sinklens.result.Answer.TokenLogprob;
+import io.sinklens.result.AttentionMaps;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.AttentionRecord.HeadStatistics;
 import io.sinklens.result.AttentionRecord.LayerSinks;
@@ -64,7 +65,9 @@ class AnnotationTableTest {
                   List.of(
                       new HeadStatistics(
                           2, List.of(0.5f, 0.25f), List.of(1f, 0f), List.of(0.125f, 0f))),
-                  null)));
+                  new AttentionMaps(
+                      List.of(List.of(0.5f, 0.25f, 0f), List.of(0.125f, 1f, 0.0625f)),
+                      List.of(List.of(0f, 0.5f, 0.5f), List.of(1f, 0f, 0.25f))))));
 
   private static final Annotation LEAST =
       new Annotation(
@@ -128,7 +131,8 @@ class AnnotationTableTest {
             "sinks",
             "head_selection",
             "head_selection_shape",
-            "head_statistics")) {
+            "head_statistics",
+            "attention_maps")) {
       assertThat(least.isNullAt(AnnotationTable.SCHEMA.fieldIndex(column))).as(column).isTrue();
     }
 

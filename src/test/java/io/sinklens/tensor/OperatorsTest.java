@@ -191,6 +191,17 @@ class OperatorsTest {
         operators.pickTokens(array(x, dtype), manager.create(tokens)));
   }
 
+  @Test
+  void picksOneQueryOfEveryRow() {
+    Doubles x = random(Dtype.FLOAT32, 3, 2, 5, 4);
+    long[] queries = {4, 0, 2};
+
+    check(
+        Doubles.of(shape(3, 2, 4), i -> x.at(i[0], i[1], (int) queries[i[0]], i[2])),
+        Dtype.FLOAT32,
+        operators.pickQueries(array(x, Dtype.FLOAT32), manager.create(queries)));
+  }
+
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void normalisesByRootMeanSquare(Dtype dtype) {
