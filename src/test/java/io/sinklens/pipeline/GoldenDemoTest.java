@@ -144,7 +144,8 @@ class GoldenDemoTest {
               Objects.requireNonNull(images.get(image)),
               each.get("question").asText(),
               List.of(),
-              null));
+              null,
+              false));
     }
     return questions;
   }
