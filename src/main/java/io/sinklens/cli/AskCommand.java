@@ -177,7 +177,8 @@ final class AskCommand implements Callable<Integer> {
             minNonsinkRatio,
             minImageAttention,
             movedShare,
-            true);
+            true,
+            RunSettings.Knockout.SINKS);
     return new AnnotatorSettings(
         new RunSettings.Model(
             model.toString(), "auto", template, imageRule, "auto", "auto", dtype, ""),

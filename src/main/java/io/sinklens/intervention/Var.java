@@ -118,6 +118,11 @@ public final class Var implements AttentionHook, AutoCloseable {
         : weights;
   }
 
+  /** The sinks it finds, for hooks that come after it. */
+  public SinkDetector sinks() {
+    return sinks;
+  }
+
   /** The sinks of a row's prompt, from the first layer with sinks to the last. */
   public List<LayerSinks> promptSinks(int row) {
     return sinks.promptSinks(row);

@@ -3,7 +3,7 @@
  *
  * <p>Start reading at {@link io.sinklens.intervention.VarSettings}, then {@link
  * io.sinklens.intervention.HeadSelection}, {@link io.sinklens.intervention.Redistribution} and
- * {@link io.sinklens.intervention.Var}.
+ * {@link io.sinklens.intervention.Var}; beside it stands {@link io.sinklens.intervention.Knockout}.
  */
 @NullMarked
 package io.sinklens.intervention;

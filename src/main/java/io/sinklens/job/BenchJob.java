@@ -52,7 +52,7 @@ public final class BenchJob {
     PLAIN,
     /** One variant that measures sinks and changes nothing. */
     OBSERVE,
-    /** Two variants, observed and with VAR, as the demo runs. */
+    /** Two variants, observed and with VAR, as the demo runs, but without its attention maps. */
     BASELINE_AND_VAR;
 
     /** The name on the command line and in results, such as {@code baseline-and-var}. */
@@ -136,6 +136,7 @@ public final class BenchJob {
 
   private List<String> overlays() {
     List<String> overlays = new ArrayList<>();
+    overlays.add("statistics="); // The defaults: no maps.
     if (settings.model() != null) {
       overlays.add("model.path='" + settings.model().toString().replace("'", "''") + "'");
     }

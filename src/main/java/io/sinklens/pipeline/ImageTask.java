@@ -11,6 +11,8 @@ import io.sinklens.generation.Generator;
 import io.sinklens.generation.ImagePrefix;
 import io.sinklens.generation.PhaseTimes;
 import io.sinklens.intervention.AttentionMapRecorder;
+import io.sinklens.intervention.Knockout;
+import io.sinklens.intervention.Masking;
 import io.sinklens.intervention.Var;
 import io.sinklens.intervention.VarSettings;
 import io.sinklens.model.decoder.AttentionHook;
@@ -286,7 +288,26 @@ final class ImageTask {
                 rows.size(),
                 decoder.numHiddenLayers())
             : null;
-    return new BatchLook(var, maps);
+    return new BatchLook(var, knockout(var, rows), maps);
+  }
+
+  private @Nullable Knockout knockout(Var var, List<Row> rows) {
+    List<Masking> maskings = rows.stream().map(this::masking).toList();
+    return maskings.stream().allMatch(masking -> masking.tokens() == Masking.Tokens.NONE)
+        ? null
+        : new Knockout(
+            model.network().operators(),
+            var.sinks(),
+            maskings,
+            model.network().decoder().config().numHiddenLayers());
+  }
+
+  /** A row's choice of tokens, the same wherever and with whomever the row runs. */
+  private Masking masking(Row row) {
+    Masking masking = row.variant().masking();
+    return masking.tokens() == Masking.Tokens.RANDOM
+        ? masking.of(31L * Arrays.hashCode(row.prompt().ids()) + Arrays.hashCode(pixels.data()))
+        : masking;
   }
 
   private static Outcome outOfMemory(EngineException e) {

@@ -15,6 +15,7 @@ import io.sinklens.pipeline.RunSettings.Columns;
 import io.sinklens.pipeline.RunSettings.Generation;
 import io.sinklens.pipeline.RunSettings.Hook;
 import io.sinklens.pipeline.RunSettings.Input;
+import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Model;
 import io.sinklens.pipeline.RunSettings.Output;
 import io.sinklens.pipeline.RunSettings.Run;
@@ -148,7 +149,9 @@ public final class JobFile {
             "min-image-attention",
             "moved-share",
             "kept-share",
-            "require-visual-sink"));
+            "require-visual-sink",
+            "masked-tokens",
+            "seed"));
     keys.put("statistics", List.of("level", "samples"));
     keys.put("run", List.of("wave-rows", "max-failed-share", "max-image-pixels"));
     return keys;
@@ -229,6 +232,8 @@ public final class JobFile {
             "kept-share",
             released ? RELEASED_MOVED_SHARE : Variant.DEFAULT_MOVED_SHARE);
     boolean requireVisualSink = variant.flag("require-visual-sink", true);
+    String maskedTokens = variant.text("masked-tokens", Knockout.SINKS.maskedTokens());
+    long seed = variant.whole("seed", Knockout.SINKS.seed());
     return variant.named(
         () ->
             new Variant(
@@ -241,7 +246,8 @@ public final class JobFile {
                 minNonsinkRatio,
                 minImageAttention,
                 movedShare,
-                requireVisualSink));
+                requireVisualSink,
+                new Knockout(maskedTokens, seed)));
   }
 
   private static Statistics statistics(SettingsSection statistics) {

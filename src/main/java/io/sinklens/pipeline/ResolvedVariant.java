@@ -1,5 +1,7 @@
 package io.sinklens.pipeline;
 
+import io.sinklens.intervention.Masking;
+import io.sinklens.intervention.Masking.Tokens;
 import io.sinklens.intervention.VarSettings;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
@@ -18,17 +20,23 @@ import org.jspecify.annotations.Nullable;
  * @param name the variant's name
  * @param look how to look at attention; null to leave it fused, as a variant does that only
  *     measures where nothing is asked for or no sink dimensions are known
+ * @param masking image tokens to hide from all that follows the image
  * @param sinkDimensions hidden dimensions that mark sinks, empty without a look
  * @param level what to record
  */
 record ResolvedVariant(
-    String name, @Nullable VarSettings look, List<Integer> sinkDimensions, Level level) {
+    String name,
+    @Nullable VarSettings look,
+    Masking masking,
+    List<Integer> sinkDimensions,
+    Level level) {
   private static final double PUBLISHED_THRESHOLD = 20;
 
   /**
    * Fills in sink dimensions and threshold.
    *
-   * @throws IllegalArgumentException when VAR shall run and no sink dimensions are known
+   * @throws IllegalArgumentException when attention shall be changed and no sink dimensions are
+   *     known
    */
   static ResolvedVariant of(Variant variant, Optional<ModelPreset> preset, Level level) {
     List<Integer> dimensions =
@@ -39,10 +47,10 @@ record ResolvedVariant(
         switch (variant.hook()) {
           case NONE -> false;
           case OBSERVE -> level != Level.NONE && !dimensions.isEmpty();
-          case VAR -> true;
+          case VAR, KNOCKOUT -> true;
         };
     if (!looks) {
-      return new ResolvedVariant(variant.name(), null, List.of(), level);
+      return new ResolvedVariant(variant.name(), null, Masking.NONE, List.of(), level);
     }
     if (dimensions.isEmpty()) {
       throw new IllegalArgumentException(
@@ -66,7 +74,12 @@ record ResolvedVariant(
             variant.requireVisualSink() ? VisualSink.REQUIRED : VisualSink.NOT_REQUIRED);
     return new ResolvedVariant(
         variant.name(),
-        variant.hook() == Hook.OBSERVE ? settings.measuring() : settings,
+        variant.hook() == Hook.VAR ? settings : settings.measuring(),
+        variant.hook() == Hook.KNOCKOUT
+            ? new Masking(
+                Tokens.valueOf(variant.knockout().maskedTokens().toUpperCase(Locale.ROOT)),
+                variant.knockout().seed())
+            : Masking.NONE,
         dimensions,
         level);
   }

@@ -159,7 +159,7 @@ public record RunSettings(
    * What to do about attention.
    *
    * @param name told apart by it in the output
-   * @param hook none, observe or var
+   * @param hook what to do
    * @param mode {@code paper} or {@code reference}
    * @param sinkDimensions hidden dimensions that mark sinks; empty for the preset's
    * @param sinkThreshold sink value from which a token is a sink (τ), above 0; null for the
@@ -169,6 +169,7 @@ public record RunSettings(
    * @param minImageAttention least attention on the image, 0 to 1
    * @param movedShare share of sink attention moved away (p), 0 to 1
    * @param requireVisualSink whether layers without a visual sink are left alone
+   * @param knockout what a knockout masks
    */
   public record Variant(
       String name,
@@ -180,7 +181,8 @@ public record RunSettings(
       double minNonsinkRatio,
       double minImageAttention,
       double movedShare,
-      boolean requireVisualSink)
+      boolean requireVisualSink,
+      Knockout knockout)
       implements Serializable {
 
     /** ρ where nothing is said: the paper's choice against hallucination. */
@@ -208,6 +210,21 @@ public record RunSettings(
     }
   }
 
+  /**
+   * What a knockout masks.
+   *
+   * @param maskedTokens {@code sinks} or {@code random}
+   * @param seed what random tokens are drawn from
+   */
+  public record Knockout(String maskedTokens, long seed) implements Serializable {
+    /** The visual sinks themselves. */
+    public static final Knockout SINKS = new Knockout("sinks", 1);
+
+    public Knockout {
+      requireOneOf("masked-tokens", maskedTokens, "sinks", "random");
+    }
+  }
+
   /** What a variant does; written in lower case. */
   public enum Hook {
     /** Nothing: fused attention, no statistics. */
@@ -215,7 +232,9 @@ public record RunSettings(
     /** Measures and changes nothing. */
     OBSERVE,
     /** Redistributes visual attention. */
-    VAR
+    VAR,
+    /** Hides visual sinks, or as many other image tokens, from all that follows the image. */
+    KNOCKOUT
   }
 
   /**

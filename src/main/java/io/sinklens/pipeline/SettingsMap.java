@@ -117,7 +117,11 @@ final class SettingsMap {
         "moved-share",
         variant.movedShare(),
         "require-visual-sink",
-        variant.requireVisualSink());
+        variant.requireVisualSink(),
+        "masked-tokens",
+        variant.knockout().maskedTokens(),
+        "seed",
+        variant.knockout().seed());
   }
 
   private static Map<String, @Nullable Object> entries(@Nullable Object... keysAndValues) {

@@ -13,6 +13,7 @@ import io.sinklens.sink.SinkRule.SinkTokens;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -164,6 +165,20 @@ public final class SinkDetector implements AutoCloseable {
     return ownSinks[layer]
         .get(new NDIndex(":, :, :{}", ownKeys))
         .reshape(rules.size(), 1, 1, ownKeys);
+  }
+
+  /** Where a row's sinks inside the image are in the prefix, rising. */
+  public int[] visualSinks(int layer, int row) {
+    float threshold = rules.get(row).smallest();
+    float[] values = prefix.at(layer).toFloatArray();
+    return IntStream.range(imageStart, values.length).filter(i -> values[i] >= threshold).toArray();
+  }
+
+  /** Where a row's image tokens that are no sinks are in the prefix, rising. */
+  public int[] visualNonsinks(int layer, int row) {
+    float threshold = rules.get(row).smallest();
+    float[] values = prefix.at(layer).toFloatArray();
+    return IntStream.range(imageStart, values.length).filter(i -> values[i] < threshold).toArray();
   }
 
   /** Number of image tokens. */

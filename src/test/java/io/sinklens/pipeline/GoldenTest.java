@@ -7,6 +7,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sinklens.dataset.RowFailedException;
 import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Variant;
 import io.sinklens.result.Answer;
 import io.sinklens.result.AttentionRecord;
@@ -318,7 +319,18 @@ class GoldenTest {
 
   private static final class Variants {
     static final Variant NONE =
-        new Variant("none", Hook.NONE, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true);
+        new Variant(
+            "none",
+            Hook.NONE,
+            "paper",
+            List.of(),
+            null,
+            "prompt",
+            0.5,
+            0.2,
+            0.6,
+            true,
+            Knockout.SINKS);
 
     static Variant of(JsonNode settings) {
       String mode = settings.get("mode").asText();
@@ -332,7 +344,8 @@ class GoldenTest {
           settings.get("min-nonsink-ratio").asDouble(),
           settings.get("min-image-attention").asDouble(),
           settings.get("moved-share").asDouble(),
-          true);
+          true,
+          Knockout.SINKS);
     }
   }
 

@@ -9,6 +9,7 @@ import io.sinklens.pipeline.RunSettings.Columns;
 import io.sinklens.pipeline.RunSettings.Generation;
 import io.sinklens.pipeline.RunSettings.Hook;
 import io.sinklens.pipeline.RunSettings.Input;
+import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Model;
 import io.sinklens.pipeline.RunSettings.Output;
 import io.sinklens.pipeline.RunSettings.Run;
@@ -58,6 +59,7 @@ class JobFileTest {
           min-image-attention: 0.1
           moved-share: 0.9
           require-visual-sink: false
+        - {name: masked, hook: knockout, masked-tokens: random, seed: -7}
       statistics: {level: full, samples: 50}
       run: {wave-rows: 7, max-failed-share: 0.5, max-image-pixels: 5000000000}
       """;
@@ -86,9 +88,20 @@ class JobFileTest {
                         0.5,
                         0.2,
                         0.6,
-                        true),
+                        true,
+                        Knockout.SINKS),
                     new Variant(
-                        "var", Hook.VAR, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true)),
+                        "var",
+                        Hook.VAR,
+                        "paper",
+                        List.of(),
+                        null,
+                        "prompt",
+                        0.5,
+                        0.2,
+                        0.6,
+                        true,
+                        Knockout.SINKS)),
                 Statistics.SUMMARY,
                 new Run(100_000, 0.01, 100_000_000)));
   }
@@ -122,8 +135,17 @@ class JobFileTest {
                 new Generation(5, 64, List.of("yes", "no"), 2),
                 List.of(
                     new Variant(
-                        "plain", Hook.NONE, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6,
-                        true),
+                        "plain",
+                        Hook.NONE,
+                        "paper",
+                        List.of(),
+                        null,
+                        "prompt",
+                        0.5,
+                        0.2,
+                        0.6,
+                        true,
+                        Knockout.SINKS),
                     new Variant(
                         "moved",
                         Hook.VAR,
@@ -134,7 +156,20 @@ class JobFileTest {
                         0.25,
                         0.1,
                         0.9,
-                        false)),
+                        false,
+                        Knockout.SINKS),
+                    new Variant(
+                        "masked",
+                        Hook.KNOCKOUT,
+                        "paper",
+                        List.of(),
+                        null,
+                        "prompt",
+                        0.5,
+                        0.2,
+                        0.6,
+                        true,
+                        new Knockout("random", -7))),
                 new Statistics(Statistics.Level.FULL, 50),
                 new Run(7, 0.5, 5_000_000_000L)));
   }
@@ -233,7 +268,11 @@ class JobFileTest {
             + " max-image-pixels",
         "model.path= | model.path must be given",
         "variants.1.name= | variants.1.name must be given",
-        "variants.1.hook=knockout | variants.1.hook must be one of none, observe, var, not knockout",
+        "variants.1.hook=knock | variants.1.hook must be one of none, observe, var, knockout, not"
+            + " knock",
+        "variants.1.masked-tokens=all | variants.1: masked-tokens must be one of sinks, random, not"
+            + " all",
+        "variants.1.seed=1.5 | variants.1.seed must be a whole number, not 1.5",
         "variants.1.preset=paper | variants.1.preset must be released, not paper",
         "variants.1.mode=fast | variants.1: mode must be one of paper, reference, not fast",
         "variants.1.min-image-attention=2 | variants.1: min-image-attention must be from 0 to 1,"

@@ -11,6 +11,7 @@ import io.sinklens.dataset.Question;
 import io.sinklens.dataset.RowFailedException;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Statistics.Level;
 import io.sinklens.pipeline.RunSettings.Variant;
 import io.sinklens.result.Annotation;
@@ -55,6 +56,11 @@ class ModelAnnotatorTest {
   private static final Variant OBSERVE = variant("observe", Hook.OBSERVE, 0.6);
   private static final Variant VAR = variant("var", Hook.VAR, 0.6);
   private static final Variant VAR_ALL = variant("var-all", Hook.VAR, 1);
+  private static final Variant KNOCKOUT = variant("knockout", Hook.KNOCKOUT, 0.6);
+  private static final Variant RANDOM =
+      variant("random", Hook.KNOCKOUT, 0.6, new Knockout("random", 1));
+  private static final Variant OTHER_RANDOM =
+      variant("other-random", Hook.KNOCKOUT, 0.6, new Knockout("random", 2));
 
   @Test
   void asksEqualPromptsOnceAndWritesThemForEveryRow() {
@@ -116,7 +122,7 @@ class ModelAnnotatorTest {
 
   @Test
   void givesMixedVariantsTheAnswersTheyHaveAlone() {
-    List<Variant> variants = List.of(NONE, OBSERVE, VAR, VAR_ALL);
+    List<Variant> variants = List.of(NONE, OBSERVE, VAR, VAR_ALL, KNOCKOUT, RANDOM, OTHER_RANDOM);
     Map<String, List<Annotation>> alone = new LinkedHashMap<>();
     for (Variant variant : variants) {
       try (ModelAnnotator annotator = load(new Settings().variants(variant))) {
@@ -124,7 +130,8 @@ class ModelAnnotatorTest {
       }
     }
     List<Annotation> mixed;
-    try (ModelAnnotator annotator = load(new Settings().variants(NONE, OBSERVE, VAR, VAR_ALL))) {
+    try (ModelAnnotator annotator =
+        load(new Settings().variants(variants.toArray(new Variant[0])))) {
       mixed = run(annotator, questions());
     }
     for (Variant variant : variants) {
@@ -134,7 +141,9 @@ class ModelAnnotatorTest {
     }
     List<List<Integer>> plain = tokenIds(Objects.requireNonNull(alone.get("none")));
     assertThat(tokenIds(Objects.requireNonNull(alone.get("observe")))).isEqualTo(plain);
-    assertThat(tokenIds(Objects.requireNonNull(alone.get("var")))).isNotEqualTo(plain);
+    for (Variant changing : variants.subList(2, variants.size())) {
+      assertThat(tokenIds(Objects.requireNonNull(alone.get(changing.name())))).isNotEqualTo(plain);
+    }
     assertThat(Objects.requireNonNull(alone.get("none")))
         .allSatisfy(annotation -> assertThat(answered(annotation).attention()).isNull());
   }
@@ -372,6 +381,78 @@ class ModelAnnotatorTest {
     }
   }
 
+  /** Every query after the image, against the softmax without the masked keys, in double. */
+  @Test
+  void hidesSinksOrAsManyOtherTokensFromAllThatFollowsTheImage(@TempDir Path folder)
+      throws RowFailedException {
+    Map<String, List<Set<Integer>>> masked = new LinkedHashMap<>();
+    for (Variant variant : List.of(KNOCKOUT, RANDOM, OTHER_RANDOM)) {
+      try (ModelAnnotator annotator = load(new Settings().variants(variant))) {
+        Path file = folder.resolve("trace.safetensors");
+        Asked asked = annotator.ask(bytes("wide.png"), QUESTION, file);
+        TensorFile trace = TensorFile.read(file);
+        AttentionRecord attention = Objects.requireNonNull(asked.outcome().attention());
+        List<Set<Integer>> ofLayers = new ArrayList<>();
+        for (int layer = 0; layer < 5; layer++) {
+          ofLayers.add(
+              requireMasked(
+                  trace.values("decoder." + layer + ".attention"),
+                  trace.values("decoder." + layer + ".attention_used"),
+                  asked));
+        }
+        assertThat(ofLayers.subList(0, 2)).containsOnly(Set.of());
+        int sinks = 0;
+        for (AttentionRecord.LayerSinks layer : attention.sinks()) {
+          Set<Integer> positions = new TreeSet<>(layer.imagePositions());
+          Set<Integer> hidden = ofLayers.get(layer.layer());
+          if (variant.equals(KNOCKOUT)) {
+            assertThat(hidden).isEqualTo(positions);
+          } else {
+            assertThat(hidden).hasSameSizeAs(positions).doesNotContainAnyElementsOf(positions);
+          }
+          sinks += positions.size();
+        }
+        assertThat(sinks).isPositive();
+        masked.put(variant.name(), ofLayers);
+      }
+    }
+    assertThat(masked.get("random")).isNotEqualTo(masked.get("other-random"));
+  }
+
+  /** Image tokens that no later query sees any more. */
+  private static Set<Integer> requireMasked(float[] before, float[] after, Asked asked) {
+    int heads = 4;
+    int tokens = asked.promptTokenIds().size();
+    Set<Integer> masked = new TreeSet<>();
+    for (int key = asked.imageStart(); key < asked.imageEnd(); key++) {
+      boolean seen = false;
+      for (int h = 0; h < heads; h++) {
+        seen |= after[((h + 1) * tokens - 1) * tokens + key] != 0;
+      }
+      if (!seen) {
+        masked.add(key - asked.imageStart());
+      }
+    }
+    for (int h = 0; h < heads; h++) {
+      for (int query = asked.imageEnd(); query < tokens; query++) {
+        int row = (h * tokens + query) * tokens;
+        double left = 0;
+        for (int key = 0; key < tokens; key++) {
+          left += masked.contains(key - asked.imageStart()) ? 0 : before[row + key];
+        }
+        for (int key = 0; key < tokens; key++) {
+          double expected =
+              masked.contains(key - asked.imageStart())
+                  ? 0
+                  : before[row + key] / (masked.isEmpty() ? 1 : left);
+          assertThat((double) after[row + key])
+              .isCloseTo(expected, within(masked.isEmpty() ? 0 : 1e-6));
+        }
+      }
+    }
+    return masked;
+  }
+
   /**
    * The mean over heads of the last query in attention {@code [head, query, key]} of a prompt whose
    * answer is one token.
@@ -393,7 +474,18 @@ class ModelAnnotatorTest {
   @Test
   void refusesAVariantThatNeedsSinkDimensionsNobodyKnows() {
     Variant unknown =
-        new Variant("mine", Hook.VAR, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true);
+        new Variant(
+            "mine",
+            Hook.VAR,
+            "paper",
+            List.of(),
+            null,
+            "prompt",
+            0.5,
+            0.2,
+            0.6,
+            true,
+            Knockout.SINKS);
     assertThatThrownBy(() -> load(new Settings().variants(NONE, unknown)))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
@@ -405,7 +497,18 @@ class ModelAnnotatorTest {
   @Test
   void refusesSinkDimensionsTheModelDoesNotHaveBeforeAnyWork() {
     Variant beyond =
-        new Variant("mine", Hook.VAR, "paper", List.of(64), null, "prompt", 0.5, 0.2, 0.6, true);
+        new Variant(
+            "mine",
+            Hook.VAR,
+            "paper",
+            List.of(64),
+            null,
+            "prompt",
+            0.5,
+            0.2,
+            0.6,
+            true,
+            Knockout.SINKS);
     assertThatThrownBy(() -> load(new Settings().variants(beyond)))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Sink dimensions must be from 0 to 63, not 64");
@@ -684,8 +787,12 @@ class ModelAnnotatorTest {
   }
 
   private static Variant variant(String name, Hook hook, double movedShare) {
+    return variant(name, hook, movedShare, Knockout.SINKS);
+  }
+
+  private static Variant variant(String name, Hook hook, double movedShare, Knockout knockout) {
     return new Variant(
-        name, hook, "paper", List.of(7, 50), 3.0, "prompt", 0.45, 0.1, movedShare, true);
+        name, hook, "paper", List.of(7, 50), 3.0, "prompt", 0.45, 0.1, movedShare, true, knockout);
   }
 
   /** Some on one image, some alone, in two lengths. */

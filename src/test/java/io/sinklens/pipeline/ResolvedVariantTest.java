@@ -2,10 +2,12 @@ package io.sinklens.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import io.sinklens.intervention.Masking;
 import io.sinklens.intervention.VarSettings;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
 import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Statistics.Level;
 import io.sinklens.pipeline.RunSettings.Variant;
 import io.sinklens.sink.SinkRule.SinkTokens;
@@ -39,8 +41,33 @@ class ResolvedVariantTest {
   void movesNothingWhenItOnlyObserves() {
     ResolvedVariant observed = resolve(Hook.OBSERVE, List.of(3), null, DEMO, Level.SUMMARY);
     assertThat(look(observed).movedShare()).isZero();
+    assertThat(observed.masking()).isEqualTo(Masking.NONE);
     assertThat(look(resolve(Hook.VAR, List.of(3), null, DEMO, Level.SUMMARY)).movedShare())
         .isEqualTo(0.6);
+  }
+
+  @Test
+  void masksWithoutMoving() {
+    Variant random =
+        new Variant(
+            "v",
+            Hook.KNOCKOUT,
+            "paper",
+            List.of(3),
+            null,
+            "prompt",
+            0.5,
+            0.2,
+            0.6,
+            true,
+            new Knockout("random", 7));
+    ResolvedVariant masked = ResolvedVariant.of(random, DEMO, Level.SUMMARY);
+    assertThat(look(masked).movedShare()).isZero();
+    assertThat(masked.masking()).isEqualTo(new Masking(Masking.Tokens.RANDOM, 7));
+    assertThat(resolve(Hook.KNOCKOUT, List.of(3), null, DEMO, Level.NONE).masking().tokens())
+        .isEqualTo(Masking.Tokens.SINKS);
+    assertThat(resolve(Hook.VAR, List.of(3), null, DEMO, Level.SUMMARY).masking())
+        .isEqualTo(Masking.NONE);
   }
 
   @Test
@@ -48,6 +75,7 @@ class ResolvedVariantTest {
     for (Level level : Level.values()) {
       assertThat(resolve(Hook.NONE, List.of(3), null, DEMO, level).look()).isNull();
       assertThat(resolve(Hook.VAR, List.of(3), null, DEMO, level).look()).isNotNull();
+      assertThat(resolve(Hook.KNOCKOUT, List.of(3), null, DEMO, level).look()).isNotNull();
     }
     assertThat(resolve(Hook.OBSERVE, List.of(3), null, DEMO, Level.NONE).look()).isNull();
     // And without a look no dimensions are needed.
@@ -60,7 +88,18 @@ class ResolvedVariantTest {
   @Test
   void passesEverySettingOn() {
     Variant variant =
-        new Variant("v", Hook.VAR, "reference", List.of(3), 9.0, "all", 0.1, 0.2, 0.3, false);
+        new Variant(
+            "v",
+            Hook.VAR,
+            "reference",
+            List.of(3),
+            9.0,
+            "all",
+            0.1,
+            0.2,
+            0.3,
+            false,
+            Knockout.SINKS);
     assertThat(ResolvedVariant.of(variant, DEMO, Level.SUMMARY).look())
         .isEqualTo(
             new VarSettings(
@@ -74,7 +113,18 @@ class ResolvedVariantTest {
       Optional<ModelPreset> preset,
       Level level) {
     return ResolvedVariant.of(
-        new Variant("v", hook, "paper", dimensions, threshold, "prompt", 0.5, 0.2, 0.6, true),
+        new Variant(
+            "v",
+            hook,
+            "paper",
+            dimensions,
+            threshold,
+            "prompt",
+            0.5,
+            0.2,
+            0.6,
+            true,
+            Knockout.SINKS),
         preset,
         level);
   }

@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
 import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Variant;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -65,6 +66,7 @@ class RunForecastTest {
   }
 
   private static Variant variant(String name, Hook hook) {
-    return new Variant(name, hook, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true);
+    return new Variant(
+        name, hook, "paper", List.of(), null, "prompt", 0.5, 0.2, 0.6, true, Knockout.SINKS);
   }
 }
