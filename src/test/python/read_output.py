@@ -3,7 +3,8 @@
     python read_output.py OUTPUT_FOLDER
 
 Checks with DuckDB and pandas that every input row has exactly one row a variant, that packed head selections have the
-shape they claim, and that the sums of the manifest add up. Exits with 1 and one line at the first thing that is wrong.
+shape they claim, that attention maps read as float16, and that the sums of the manifest add up. Exits with 1 and one
+line at the first thing that is wrong.
 """
 
 from __future__ import annotations
@@ -46,6 +47,13 @@ def main(folder: Path) -> None:
         require(shape[0] == len(ids), f"head selection of {shape[0]} answer tokens beside {len(ids)} ids")
         bits = np.unpackbits(np.frombuffer(packed, np.uint8), bitorder="little")
         require(len(bits) - 8 < int(np.prod(shape)) <= len(bits), f"{len(bits)} bits for shape {list(shape)}")
+    mapped = frame[frame["attention_maps"].notna()]
+    samples = manifest["settings"]["statistics"]["samples"]
+    require(mapped["sample_id"].nunique() <= samples, f"maps of {mapped['sample_id'].nunique()} rows, not {samples}")
+    for maps, tokens in zip(mapped["attention_maps"], mapped["image_token_count"]):
+        before, after = (np.frombuffer(maps[side], "<f2").reshape(maps["shape"]) for side in ("before", "after"))
+        require(maps["shape"][1] == tokens, f"maps of {maps['shape'][1]} image tokens, not {tokens}")
+        require(bool((before >= 0).all() and (after.sum(1, np.float64) < 1.01).all()), "attention is not from 0 to 1")
     by_variant = frame.groupby("variant")["status"].value_counts().to_dict()
     print(f"{rows} rows, {len(variants)} variants, {by_variant}")
 

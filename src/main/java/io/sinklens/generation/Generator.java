@@ -177,7 +177,9 @@ public final class Generator {
             new Pass(
                 prefix.shared(), cache, scratch.create(positions, shape), ownKeys, answerQueries);
         NDArray hidden = decoder.forward(decoder.embed(scratch.create(ids, shape)), pass, hook);
-        NDArray logits = decoder.logits(answering(hidden, answerQueries)); // [row, vocabulary]
+        NDArray answering =
+            model.operators().pickTokens(hidden, pass.answerQueries(hidden.getManager()));
+        NDArray logits = decoder.logits(answering); // [row, vocabulary]
         double[] chosen = model.operators().greedy(logits).toDoubleArray();
         List<List<TokenLogprob>> top = top(logits);
         List<List<Double>> choices = choices(logits);
@@ -193,13 +195,6 @@ public final class Generator {
           }
         }
       }
-    }
-
-    /** The hidden state that gives each row's next token: {@code [row, hidden]}. */
-    private NDArray answering(NDArray hidden, int[] answerQueries) {
-      long[] queries =
-          Arrays.stream(answerQueries).mapToLong(query -> Math.max(query, 0)).toArray();
-      return model.operators().pickTokens(hidden, hidden.getManager().create(queries));
     }
 
     private List<List<TokenLogprob>> top(NDArray logits) {

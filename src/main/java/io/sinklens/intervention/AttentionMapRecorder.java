@@ -81,19 +81,15 @@ public final class AttentionMapRecorder {
       if (pass == null) {
         throw new IllegalStateException("Cannot see weights before a pass");
       }
-      long[] answering = new long[queries.length];
-      for (int r = 0; r < answering.length; r++) {
-        answering[r] = Math.max(pass.answerQuery(r), 0); // Of a finished row any will do.
-      }
       NDArray prefix = weights.prefix(); // [row, heads, query, prefix key]
       float[] map =
           operators
               .pickQueries(
-                  prefix, prefix.getManager().create(answering)) // [row, heads, prefix key]
+                  prefix, pass.answerQueries(prefix.getManager())) // [row, heads, prefix key]
               .get(new NDIndex("..., {}:", imageStart))
               .mean(new int[] {1}) // [row, image token]
               .toFloatArray();
-      for (int r = 0; r < answering.length; r++) {
+      for (int r = 0; r < queries.length; r++) {
         for (int i = 0; pass.answerQuery(r) >= 0 && i < imageTokens; i++) {
           sums[r][layer][i] += map[r * imageTokens + i];
         }

@@ -21,7 +21,7 @@ import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.preprocessing.Prompt;
 import io.sinklens.result.Outcome;
-import io.sinklens.sink.PrefixSinkValues;
+import io.sinklens.sink.Contributions;
 import io.sinklens.tensor.Operators;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -99,24 +99,11 @@ final class ImageTask {
 
   private List<Outcome> runPrefix(List<Row> rows) {
     Prompt prompt = rows.get(0).prompt();
-    Map<List<Integer>, PrefixSinkValues> sinkValues = new LinkedHashMap<>();
-    try {
-      AttentionHook watch = AttentionHook.NONE;
-      for (Row row : rows) {
-        List<Integer> dimensions = row.variant().sinkDimensions();
-        if (!dimensions.isEmpty() && !sinkValues.containsKey(dimensions)) {
-          PrefixSinkValues values = sinkValues(dimensions);
-          sinkValues.put(dimensions, values);
-          watch = watch.andThen(values);
-        }
-      }
-      try (ImagePrefix prefix = encode(prompt, new TimedHook(watch, times))) {
-        return runBatches(prefix, rows, sinkValues);
-      } catch (EngineException e) {
-        return rows.stream().map(row -> outOfMemory(e)).toList();
-      }
-    } finally {
-      sinkValues.values().forEach(PrefixSinkValues::close);
+    try (PrefixLook known = known(rows);
+        ImagePrefix prefix = encode(prompt, new TimedHook(known.hook(), times))) {
+      return runBatches(prefix, known, rows);
+    } catch (EngineException e) {
+      return rows.stream().map(row -> outOfMemory(e)).toList();
     }
   }
 
@@ -128,21 +115,23 @@ final class ImageTask {
     TraceRecorder trace =
         new TraceRecorder(
             operators, decoder, prompt.image().start(), prompt.image().end(), prompt.ids().length);
-    if (row.variant().look() == null) {
-      try (ImagePrefix prefix = encode(prompt, trace.before().andThen(trace.after()))) {
-        Outcome outcome = generate(prefix, row, trace.before().andThen(trace.after()), null);
-        trace.write(file);
-        return outcome;
+    try (PrefixLook known = known(List.of(row));
+        ImagePrefix prefix = encode(prompt, traced(trace, known.hook()))) {
+      Outcome outcome;
+      if (row.variant().look() == null) {
+        outcome = generate(prefix, row, traced(trace, AttentionHook.NONE), null);
+      } else {
+        try (BatchLook look = look(prefix, known, List.of(row))) {
+          outcome = generate(prefix, row, traced(trace, look.hook()), look);
+        }
       }
-    }
-    try (PrefixSinkValues values = sinkValues(row.variant().sinkDimensions());
-        ImagePrefix prefix = encode(prompt, trace.before().andThen(values).andThen(trace.after()));
-        BatchLook look = look(prefix, List.of(row), values)) {
-      Outcome outcome =
-          generate(prefix, row, trace.before().andThen(look.hook()).andThen(trace.after()), look);
       trace.write(file);
       return outcome;
     }
+  }
+
+  private static AttentionHook traced(TraceRecorder trace, AttentionHook hook) {
+    return trace.before().andThen(hook).andThen(trace.after());
   }
 
   private Outcome generate(
@@ -152,10 +141,8 @@ final class ImageTask {
         row, pixels.grid(), answer, look == null ? null : outcomes.attention(row, look, 0));
   }
 
-  private PrefixSinkValues sinkValues(List<Integer> dimensions) {
-    LlamaConfig decoder = model.network().decoder().config();
-    return new PrefixSinkValues(
-        model.network().operators(), dimensions, decoder.hiddenSize(), decoder.numHiddenLayers());
+  private PrefixLook known(List<Row> rows) {
+    return new PrefixLook(model.network().operators(), model.network().decoder().config(), rows);
   }
 
   private ImagePrefix encode(Prompt prompt, AttentionHook hook) {
@@ -167,8 +154,7 @@ final class ImageTask {
         hook);
   }
 
-  private List<Outcome> runBatches(
-      ImagePrefix prefix, List<Row> rows, Map<List<Integer>, PrefixSinkValues> sinkValues) {
+  private List<Outcome> runBatches(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
     Map<BatchKey, List<Integer>> byKey = new LinkedHashMap<>();
     for (int i = 0; i < rows.size(); i++) {
       ResolvedVariant variant = rows.get(i).variant();
@@ -179,10 +165,9 @@ final class ImageTask {
     @Nullable Outcome[] results = new Outcome[rows.size()];
     byKey.forEach(
         (key, indices) -> {
-          PrefixSinkValues values = sinkValues.get(key.sinkDimensions());
           for (List<Integer> chunk : chunks(prefix, rows, indices)) {
             List<Outcome> answered =
-                runBatch(prefix, chunk.stream().map(rows::get).toList(), values);
+                runBatch(prefix, known, chunk.stream().map(rows::get).toList());
             for (int i = 0; i < chunk.size(); i++) {
               results[chunk.get(i)] = answered.get(i);
             }
@@ -213,12 +198,11 @@ final class ImageTask {
   }
 
   /** Runs rows together; where memory does not suffice, each half on its own. */
-  private List<Outcome> runBatch(
-      ImagePrefix prefix, List<Row> rows, @Nullable PrefixSinkValues sinkValues) {
+  private List<Outcome> runBatch(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
     try {
-      return sinkValues == null
+      return rows.get(0).variant().look() == null // As in all rows of a batch.
           ? generate(prefix, rows)
-          : generateLooking(prefix, rows, sinkValues);
+          : generateLooking(prefix, known, rows);
     } catch (EngineException e) {
       if (!isOutOfMemory(e)) {
         throw e;
@@ -227,8 +211,8 @@ final class ImageTask {
         return List.of(outOfMemory(e));
       }
       int half = rows.size() / 2;
-      List<Outcome> both = new ArrayList<>(runBatch(prefix, rows.subList(0, half), sinkValues));
-      both.addAll(runBatch(prefix, rows.subList(half, rows.size()), sinkValues));
+      List<Outcome> both = new ArrayList<>(runBatch(prefix, known, rows.subList(0, half)));
+      both.addAll(runBatch(prefix, known, rows.subList(half, rows.size())));
       return both;
     }
   }
@@ -244,9 +228,8 @@ final class ImageTask {
     return results;
   }
 
-  private List<Outcome> generateLooking(
-      ImagePrefix prefix, List<Row> rows, PrefixSinkValues sinkValues) {
-    try (BatchLook look = look(prefix, rows, sinkValues)) {
+  private List<Outcome> generateLooking(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
+    try (BatchLook look = look(prefix, known, rows)) {
       List<Generated> answers =
           generator.generate(
               prefix,
@@ -266,21 +249,21 @@ final class ImageTask {
     }
   }
 
-  private BatchLook look(ImagePrefix prefix, List<Row> rows, PrefixSinkValues sinkValues) {
+  private BatchLook look(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
     LlamaConfig decoder = model.network().decoder().config();
     List<VarSettings> settings =
         rows.stream().map(row -> Objects.requireNonNull(row.variant().look())).toList();
     Var var =
         new Var(
             model.network().operators(),
-            sinkValues,
+            known.sinkValues(rows.get(0).variant().sinkDimensions()), // As in all rows of a batch.
             prefix.imageStart(),
             settings,
             rows.stream().mapToInt(row -> row.ownIds().length).toArray(),
             decoder.numHiddenLayers(),
             decoder.numAttentionHeads());
     AttentionMapRecorder maps =
-        rows.get(0).mapped() // As all rows of a batch are, or none.
+        rows.get(0).mapped()
             ? new AttentionMapRecorder(
                 model.network().operators(),
                 prefix.imageStart(),
@@ -288,7 +271,17 @@ final class ImageTask {
                 rows.size(),
                 decoder.numHiddenLayers())
             : null;
-    return new BatchLook(var, knockout(var, rows), maps);
+    Contributions contributions =
+        rows.stream().anyMatch(row -> row.variant().contributes())
+            ? new Contributions(
+                model.network().operators(),
+                var.sinks(),
+                known.valueNorms(),
+                rows.size(),
+                decoder.numHiddenLayers(),
+                decoder.numAttentionHeads())
+            : null;
+    return new BatchLook(rows, var, contributions, knockout(var, rows), maps);
   }
 
   private @Nullable Knockout knockout(Var var, List<Row> rows) {

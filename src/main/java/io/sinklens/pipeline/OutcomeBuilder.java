@@ -105,7 +105,9 @@ final class OutcomeBuilder {
               layer,
               boxed(totals.imageAttention(layer)),
               boxed(totals.nonsinkRatio(layer)),
-              boxed(totals.sinkAttention(layer))));
+              boxed(totals.sinkAttention(layer)),
+              look.sinkContribution(layer, index).map(OutcomeBuilder::boxed).orElse(null),
+              look.nonsinkContribution(layer, index).map(OutcomeBuilder::boxed).orElse(null)));
     }
     return new AttentionRecord(
         sinks,

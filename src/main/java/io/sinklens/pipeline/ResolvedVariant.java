@@ -21,6 +21,7 @@ import org.jspecify.annotations.Nullable;
  * @param look how to look at attention; null to leave it fused, as a variant does that only
  *     measures where nothing is asked for or no sink dimensions are known
  * @param masking image tokens to hide from all that follows the image
+ * @param contributes whether to measure contributions too
  * @param sinkDimensions hidden dimensions that mark sinks, empty without a look
  * @param level what to record
  */
@@ -28,6 +29,7 @@ record ResolvedVariant(
     String name,
     @Nullable VarSettings look,
     Masking masking,
+    boolean contributes,
     List<Integer> sinkDimensions,
     Level level) {
   private static final double PUBLISHED_THRESHOLD = 20;
@@ -35,8 +37,7 @@ record ResolvedVariant(
   /**
    * Fills in sink dimensions and threshold.
    *
-   * @throws IllegalArgumentException when attention shall be changed and no sink dimensions are
-   *     known
+   * @throws IllegalArgumentException when the hook needs sinks and no sink dimensions are known
    */
   static ResolvedVariant of(Variant variant, Optional<ModelPreset> preset, Level level) {
     List<Integer> dimensions =
@@ -47,10 +48,11 @@ record ResolvedVariant(
         switch (variant.hook()) {
           case NONE -> false;
           case OBSERVE -> level != Level.NONE && !dimensions.isEmpty();
+          case CONTRIBUTION -> level != Level.NONE;
           case VAR, KNOCKOUT -> true;
         };
     if (!looks) {
-      return new ResolvedVariant(variant.name(), null, Masking.NONE, List.of(), level);
+      return new ResolvedVariant(variant.name(), null, Masking.NONE, false, List.of(), level);
     }
     if (dimensions.isEmpty()) {
       throw new IllegalArgumentException(
@@ -80,6 +82,7 @@ record ResolvedVariant(
                 Tokens.valueOf(variant.knockout().maskedTokens().toUpperCase(Locale.ROOT)),
                 variant.knockout().seed())
             : Masking.NONE,
+        variant.hook() == Hook.CONTRIBUTION,
         dimensions,
         level);
   }

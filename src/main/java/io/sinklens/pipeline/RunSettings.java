@@ -234,7 +234,9 @@ public record RunSettings(
     /** Redistributes visual attention. */
     VAR,
     /** Hides visual sinks, or as many other image tokens, from all that follows the image. */
-    KNOCKOUT
+    KNOCKOUT,
+    /** Measures also what sinks and other image tokens add to the residual stream. */
+    CONTRIBUTION
   }
 
   /**

@@ -52,14 +52,24 @@ public record AttentionRecord(
    * @param imageAttention attention to the image, 0 to 1
    * @param nonsinkRatio share of it on tokens that are no sinks, 0 to 1
    * @param sinkAttention attention to all sinks, of image and text, 0 to 1
+   * @param sinkContribution length of what a visual sink adds to the residual stream, mean over the
+   *     visual sinks, 0 or more; null where this was not measured or there is no visual sink
+   * @param nonsinkContribution the same of the other image tokens
    */
   public record HeadStatistics(
-      int layer, List<Float> imageAttention, List<Float> nonsinkRatio, List<Float> sinkAttention) {
+      int layer,
+      List<Float> imageAttention,
+      List<Float> nonsinkRatio,
+      List<Float> sinkAttention,
+      @Nullable List<Float> sinkContribution,
+      @Nullable List<Float> nonsinkContribution) {
 
     public HeadStatistics {
       imageAttention = List.copyOf(imageAttention);
       nonsinkRatio = List.copyOf(nonsinkRatio);
       sinkAttention = List.copyOf(sinkAttention);
+      sinkContribution = sinkContribution == null ? null : List.copyOf(sinkContribution);
+      nonsinkContribution = nonsinkContribution == null ? null : List.copyOf(nonsinkContribution);
     }
   }
 }

@@ -110,7 +110,9 @@ public final class AnnotationTable {
                       .add("layer", DataTypes.IntegerType, false)
                       .add("image_attention", FLOATS, false)
                       .add("nonsink_ratio", FLOATS, false)
-                      .add("sink_attention", FLOATS, false)))
+                      .add("sink_attention", FLOATS, false)
+                      .add("sink_contribution", FLOATS)
+                      .add("nonsink_contribution", FLOATS)))
           .add(
               "attention_maps",
               new StructType()
@@ -238,7 +240,9 @@ public final class AnnotationTable {
                     layer.layer(),
                     floats(layer.imageAttention()),
                     floats(layer.nonsinkRatio()),
-                    floats(layer.sinkAttention()))));
+                    floats(layer.sinkAttention()),
+                    optionalFloats(layer.sinkContribution()),
+                    optionalFloats(layer.nonsinkContribution()))));
     if (attention.maps() != null) {
       put(values, "attention_maps", maps(attention.maps()));
     }
@@ -333,7 +337,9 @@ public final class AnnotationTable {
                         integer(layer, "layer"),
                         list(layer, "image_attention"),
                         list(layer, "nonsink_ratio"),
-                        list(layer, "sink_attention")))
+                        list(layer, "sink_attention"),
+                        optionalList(layer, "sink_contribution"),
+                        optionalList(layer, "nonsink_contribution")))
             .toList(),
         absent(row, "attention_maps")
             ? null
@@ -365,6 +371,10 @@ public final class AnnotationTable {
     return floats.toArray(new Float[0]);
   }
 
+  private static Float @Nullable [] optionalFloats(@Nullable List<Float> floats) {
+    return floats == null ? null : floats(floats);
+  }
+
   private static <T> Object[] rows(List<T> items, Function<T, Object> row) {
     return items.stream().map(row).toArray();
   }
@@ -388,6 +398,10 @@ public final class AnnotationTable {
   /** An absent list is an empty one. */
   private static <T> List<T> list(Row row, String column) {
     return absent(row, column) ? List.of() : row.getList(row.fieldIndex(column));
+  }
+
+  private static @Nullable List<Float> optionalList(Row row, String column) {
+    return absent(row, column) ? null : list(row, column);
   }
 
   private static boolean absent(Row row, String column) {

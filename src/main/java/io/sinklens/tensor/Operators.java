@@ -292,6 +292,19 @@ public final class Operators implements AutoCloseable {
     return run(x, "sink_values", x, dimensions, eps);
   }
 
+  /**
+   * How far a token moves the residual stream for each unit of attention a head gives it: the
+   * length of its value behind the output projection, in float32.
+   *
+   * @param normed what the projections read, {@code [1, token, hidden]}
+   * @param value {@code [key-value heads · headSize, hidden]}
+   * @param output {@code [hidden, heads · headSize]}
+   * @return {@code [heads, token]}
+   */
+  public NDArray valueNorms(NDArray normed, NDArray value, NDArray output, int headSize) {
+    return run(normed, "value_norms", normed, value, output, Long.valueOf(headSize));
+  }
+
   @Override
   public void close() {
     module.close();

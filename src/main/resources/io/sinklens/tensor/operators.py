@@ -185,6 +185,18 @@ class Operators(Module):
 
   # --- Sinks
 
+  # For every head and token the length of the token's value behind the output projection, float32:
+  # x [1, S, hidden], value_w [K * D, hidden], output_w [hidden, H * D] to [H, S].
+  def value_norms(self: __torch__.Operators, x: Tensor, value_w: Tensor, output_w: Tensor, head_size: int) -> Tensor:
+    S = torch.size(x, 1)
+    K = torch.floordiv(torch.size(value_w, 0), head_size)
+    H = torch.floordiv(torch.size(output_w, 1), head_size)
+    v = torch.to(torch.linear(x, value_w), 6, False, False, None)
+    v = torch.repeat_interleave(torch.transpose(torch.reshape(v, [S, K, head_size]), 0, 1), torch.floordiv(H, K), 0)
+    w = torch.transpose(torch.reshape(torch.to(output_w, 6, False, False, None), [-1, H, head_size]), 0, 1)
+    gram = torch.matmul(torch.transpose(w, 1, 2), w)
+    return torch.sqrt(torch.clamp_min(torch.sum(torch.mul(torch.matmul(v, gram), v), [-1]), 0))
+
   # max over dimensions of abs(x[d]) / sqrt(mean of squares + eps) in float32: x [R, S, hidden] to [R, S].
   def sink_values(self: __torch__.Operators, x: Tensor, dimensions: Tensor, eps: float) -> Tensor:
     h = torch.to(x, 6, False, False, None)

@@ -268,8 +268,8 @@ class JobFileTest {
             + " max-image-pixels",
         "model.path= | model.path must be given",
         "variants.1.name= | variants.1.name must be given",
-        "variants.1.hook=knock | variants.1.hook must be one of none, observe, var, knockout, not"
-            + " knock",
+        "variants.1.hook=knock | variants.1.hook must be one of none, observe, var, knockout,"
+            + " contribution, not knock",
         "variants.1.masked-tokens=all | variants.1: masked-tokens must be one of sinks, random, not"
             + " all",
         "variants.1.seed=1.5 | variants.1.seed must be a whole number, not 1.5",

@@ -3,6 +3,7 @@ package io.sinklens.pipeline;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
+import static org.assertj.core.api.Assertions.withinPercentage;
 
 import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.FailureKind;
@@ -59,6 +60,7 @@ class ModelAnnotatorTest {
   private static final Variant KNOCKOUT = variant("knockout", Hook.KNOCKOUT, 0.6);
   private static final Variant RANDOM =
       variant("random", Hook.KNOCKOUT, 0.6, new Knockout("random", 1));
+  private static final Variant CONTRIBUTION = variant("contribution", Hook.CONTRIBUTION, 0.6);
   private static final Variant OTHER_RANDOM =
       variant("other-random", Hook.KNOCKOUT, 0.6, new Knockout("random", 2));
 
@@ -122,7 +124,8 @@ class ModelAnnotatorTest {
 
   @Test
   void givesMixedVariantsTheAnswersTheyHaveAlone() {
-    List<Variant> variants = List.of(NONE, OBSERVE, VAR, VAR_ALL, KNOCKOUT, RANDOM, OTHER_RANDOM);
+    List<Variant> variants =
+        List.of(NONE, OBSERVE, CONTRIBUTION, VAR, VAR_ALL, KNOCKOUT, RANDOM, OTHER_RANDOM);
     Map<String, List<Annotation>> alone = new LinkedHashMap<>();
     for (Variant variant : variants) {
       try (ModelAnnotator annotator = load(new Settings().variants(variant))) {
@@ -141,7 +144,8 @@ class ModelAnnotatorTest {
     }
     List<List<Integer>> plain = tokenIds(Objects.requireNonNull(alone.get("none")));
     assertThat(tokenIds(Objects.requireNonNull(alone.get("observe")))).isEqualTo(plain);
-    for (Variant changing : variants.subList(2, variants.size())) {
+    assertThat(tokenIds(Objects.requireNonNull(alone.get("contribution")))).isEqualTo(plain);
+    for (Variant changing : variants.subList(3, variants.size())) {
       assertThat(tokenIds(Objects.requireNonNull(alone.get(changing.name())))).isNotEqualTo(plain);
     }
     assertThat(Objects.requireNonNull(alone.get("none")))
@@ -379,6 +383,83 @@ class ModelAnnotatorTest {
         }
       }
     }
+  }
+
+  /** Of the one answer token, against the definition in double, two heads to a key-value head. */
+  @Test
+  void measuresWhatSinksAndOtherImageTokensContribute(@TempDir Path folder)
+      throws RowFailedException {
+    TensorFile weights =
+        TensorFile.read(
+            TinyCheckpoint.golden("llava-gqa").resolve("model-00002-of-00002.safetensors"));
+    try (ModelAnnotator annotator = load(new Settings().variants(CONTRIBUTION).maxNewTokens(1))) {
+      Path file = folder.resolve("trace.safetensors");
+      Asked asked = annotator.ask(bytes("wide.png"), QUESTION, file);
+      TensorFile trace = TensorFile.read(file);
+      AttentionRecord attention = Objects.requireNonNull(asked.outcome().attention());
+      int withSinks = 0;
+      for (int i = 0; i < attention.sinks().size(); i++) {
+        List<Integer> sinks = attention.sinks().get(i).imagePositions();
+        AttentionRecord.HeadStatistics layer = attention.headStatistics().get(i);
+        List<Float> ofNonsinks = Objects.requireNonNull(layer.nonsinkContribution());
+        assertThat(layer.sinkContribution() == null).isEqualTo(sinks.isEmpty());
+        withSinks += sinks.isEmpty() ? 0 : 1;
+        for (int h = 0; h < 4; h++) {
+          double[] ofTokens = contributions(trace, weights, layer.layer(), h, asked);
+          double ofSinks = sinks.stream().mapToDouble(token -> ofTokens[token]).sum();
+          double ofOthers = Arrays.stream(ofTokens).sum() - ofSinks;
+          assertThat(ofNonsinks.get(h).doubleValue())
+              .isCloseTo(ofOthers / (ofTokens.length - sinks.size()), withinPercentage(0.01));
+          if (layer.sinkContribution() != null) {
+            assertThat(layer.sinkContribution().get(h).doubleValue())
+                .isCloseTo(ofSinks / sinks.size(), withinPercentage(0.01));
+          }
+        }
+      }
+      assertThat(withSinks).isPositive();
+    }
+  }
+
+  /** The length of attention · normed input · W_V · W_O of every image token at the last query. */
+  private static double[] contributions(
+      TensorFile trace, TensorFile weights, int layer, int head, Asked asked) {
+    int hidden = 64;
+    int heads = 4;
+    int headSize = 16;
+    int tokens = asked.promptTokenIds().size();
+    String name = "model.language_model.layers." + layer;
+    float[] input = trace.values("decoder." + layer + ".input");
+    float[] attention = trace.values("decoder." + layer + ".attention");
+    float[] norm = weights.values(name + ".input_layernorm.weight");
+    float[] value = weights.values(name + ".self_attn.v_proj.weight");
+    float[] output = weights.values(name + ".self_attn.o_proj.weight");
+    double[] contributions = new double[asked.imageEnd() - asked.imageStart()];
+    for (int j = 0; j < contributions.length; j++) {
+      int row = (asked.imageStart() + j) * hidden;
+      double squares = 0;
+      for (int k = 0; k < hidden; k++) {
+        squares += (double) input[row + k] * input[row + k];
+      }
+      double scale = 1 / Math.sqrt(squares / hidden + 1e-6);
+      double[] values = new double[headSize];
+      for (int d = 0; d < headSize; d++) {
+        for (int k = 0; k < hidden; k++) {
+          values[d] +=
+              input[row + k] * scale * norm[k] * value[(head / 2 * headSize + d) * hidden + k];
+        }
+      }
+      double length = 0;
+      for (int k = 0; k < hidden; k++) {
+        double sum = 0;
+        for (int d = 0; d < headSize; d++) {
+          sum += values[d] * output[k * heads * headSize + head * headSize + d];
+        }
+        length += sum * sum;
+      }
+      float weight = attention[((head + 1) * tokens - 1) * tokens + asked.imageStart() + j];
+      contributions[j] = weight * Math.sqrt(length);
+    }
+    return contributions;
   }
 
   /** Every query after the image, against the softmax without the masked keys, in double. */
@@ -948,6 +1029,14 @@ class ModelAnnotatorTest {
       close(b.imageAttention(), f.imageAttention(), name);
       close(b.nonsinkRatio(), f.nonsinkRatio(), name);
       close(b.sinkAttention(), f.sinkAttention(), name);
+      assertThat(b.sinkContribution() == null).isEqualTo(f.sinkContribution() == null);
+      if (b.sinkContribution() != null && f.sinkContribution() != null) {
+        close(b.sinkContribution(), f.sinkContribution(), name);
+      }
+      assertThat(b.nonsinkContribution() == null).isEqualTo(f.nonsinkContribution() == null);
+      if (b.nonsinkContribution() != null && f.nonsinkContribution() != null) {
+        close(b.nonsinkContribution(), f.nonsinkContribution(), name);
+      }
     }
   }
 

@@ -42,6 +42,11 @@ class ResolvedVariantTest {
     ResolvedVariant observed = resolve(Hook.OBSERVE, List.of(3), null, DEMO, Level.SUMMARY);
     assertThat(look(observed).movedShare()).isZero();
     assertThat(observed.masking()).isEqualTo(Masking.NONE);
+    assertThat(observed.contributes()).isFalse();
+    assertThat(resolve(Hook.CONTRIBUTION, List.of(3), null, DEMO, Level.SUMMARY))
+        .isEqualTo(
+            new ResolvedVariant(
+                "v", look(observed), Masking.NONE, true, List.of(3), Level.SUMMARY));
     assertThat(look(resolve(Hook.VAR, List.of(3), null, DEMO, Level.SUMMARY)).movedShare())
         .isEqualTo(0.6);
   }
@@ -78,6 +83,7 @@ class ResolvedVariantTest {
       assertThat(resolve(Hook.KNOCKOUT, List.of(3), null, DEMO, level).look()).isNotNull();
     }
     assertThat(resolve(Hook.OBSERVE, List.of(3), null, DEMO, Level.NONE).look()).isNull();
+    assertThat(resolve(Hook.CONTRIBUTION, List.of(3), null, DEMO, Level.NONE).look()).isNull();
     // And without a look no dimensions are needed.
     assertThat(resolve(Hook.OBSERVE, List.of(), null, Optional.empty(), Level.NONE).look())
         .isNull();

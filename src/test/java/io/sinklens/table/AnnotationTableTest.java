@@ -64,7 +64,19 @@ class AnnotationTableTest {
                       3),
                   List.of(
                       new HeadStatistics(
-                          2, List.of(0.5f, 0.25f), List.of(1f, 0f), List.of(0.125f, 0f))),
+                          2,
+                          List.of(0.5f, 0.25f),
+                          List.of(1f, 0f),
+                          List.of(0.125f, 0f),
+                          List.of(2.5f, 0f),
+                          List.of(0.75f, 3f)),
+                      new HeadStatistics(
+                          3,
+                          List.of(0.5f, 0.25f),
+                          List.of(1f, 0f),
+                          List.of(0.125f, 0f),
+                          null,
+                          List.of(0.75f, 3f))),
                   new AttentionMaps(
                       List.of(List.of(0.5f, 0.25f, 0f), List.of(0.125f, 1f, 0.0625f)),
                       List.of(List.of(0f, 0.5f, 0.5f), List.of(1f, 0f, 0.25f))))));

@@ -563,6 +563,41 @@ class OperatorsTest {
         operators.sinkValues(array(x, dtype), integers(dimensions, 3), eps));
   }
 
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void measuresValuesBehindTheOutputProjection(Dtype dtype) {
+    int heads = 4;
+    int keyValueHeads = 2;
+    int headSize = 3;
+    int hidden = 8;
+    Doubles x = random(dtype, 1, 5, hidden);
+    Doubles value = random(dtype, keyValueHeads * headSize, hidden);
+    Doubles output = random(dtype, hidden, heads * headSize);
+
+    check(
+        Doubles.of(
+            shape(heads, 5),
+            i -> {
+              int group = i[0] / (heads / keyValueHeads);
+              double squares = 0;
+              for (int out = 0; out < hidden; out++) {
+                double sum = 0;
+                for (int d = 0; d < headSize; d++) {
+                  for (int in = 0; in < hidden; in++) {
+                    sum +=
+                        x.at(0, i[1], in)
+                            * value.at(group * headSize + d, in)
+                            * output.at(out, i[0] * headSize + d);
+                  }
+                }
+                squares += sum * sum;
+              }
+              return Math.sqrt(squares);
+            }),
+        dtype,
+        operators.valueNorms(array(x, dtype), array(value, dtype), array(output, dtype), headSize));
+  }
+
   // --- All operators
 
   @Test

@@ -1,6 +1,7 @@
 package io.sinklens.model.decoder;
 
 import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
 import java.util.Arrays;
 
 /**
@@ -75,6 +76,15 @@ public final class Pass {
   /** The query of a row that gives its next answer token, -1 where none does. */
   public int answerQuery(int row) {
     return answerQueries[row];
+  }
+
+  /**
+   * The same as indices for {@code Operators.pickQueries}, some query where none does: int64 {@code
+   * [row]}.
+   */
+  public NDArray answerQueries(NDManager owner) {
+    return owner.create(
+        Arrays.stream(answerQueries).mapToLong(query -> Math.max(query, 0)).toArray());
   }
 
   /** Whether any row takes an answer token from this pass. */
