@@ -8,6 +8,8 @@ no object touches. Whatever else a sink is, the network finds out itself, under 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 import demo_model as demo
@@ -22,6 +24,8 @@ SINK_VALUE, OTHER_VALUE = 8.0, 2.5
 """Sinks are to lie above the one, all else below the other."""
 IMAGE_ATTENTION, FIRST_ATTENTION = 0.2, 0.2
 """Attention that text gives to all image sinks together, and to the first token, at least; mean over heads."""
+IDLE = 0.01
+"""Mean square of a sink's values, as a share of that of other image tokens, at most."""
 
 
 def sink_patches(batch: demo.Batch) -> torch.Tensor:
@@ -32,11 +36,13 @@ def sink_patches(batch: demo.Batch) -> torch.Tensor:
 
 
 def losses(
-    hidden_states: tuple[torch.Tensor, ...], attentions: tuple[torch.Tensor, ...], batch: demo.Batch, before: int
-) -> dict[str, torch.Tensor]:
+    hidden_states: tuple[torch.Tensor, ...], attentions: tuple[torch.Tensor, ...], values: Sequence[torch.Tensor],
+    batch: demo.Batch, before: int,
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Squared distances from the bounds above, by layer and then means.
 
-    `hidden_states` enter the layers [image, token, hidden]; `attentions` are their weights [image, head, query, key].
+    `hidden_states` enter the layers [image, token, hidden]; `attentions` are their weights [image, head, query, key];
+    `values` are their value vectors, all heads side by side [image, token, hidden].
     """
     image = slice(before, before + demo.IMAGE_TOKENS)
     sinks = sink_patches(batch)
@@ -45,12 +51,12 @@ def losses(
     massive[:, image] = sinks
     massive[:, 0] |= before > 0
     present = torch.cat([torch.ones(len(text), image.stop, dtype=torch.bool), text], 1)
-    sizes, surplus = [], []
+    sizes, surplus, idle = [], [], []
     for layer, weights in enumerate(attentions):
         hidden = hidden_states[layer].float()
-        values = hidden[..., SINK_DIMENSIONS].abs().amax(-1) / hidden.square().mean(-1).add(1e-6).sqrt()
+        sink_values = hidden[..., SINK_DIMENSIONS].abs().amax(-1) / hidden.square().mean(-1).add(1e-6).sqrt()
         expected = massive & (layer >= FIRST_LAYER)
-        short = torch.where(expected, SINK_VALUE - values, values - OTHER_VALUE).clamp(min=0)
+        short = torch.where(expected, SINK_VALUE - sink_values, sink_values - OTHER_VALUE).clamp(min=0)
         sizes.append(short[expected & present].square().sum() / max(1, int(expected.sum())))
         sizes.append(short[~expected & present].square().mean())
         if layer >= FIRST_LAYER:
@@ -59,4 +65,7 @@ def losses(
             surplus.append((IMAGE_ATTENTION - to_image).clamp(min=0).square().mean())
             if before:
                 surplus.append((FIRST_ATTENTION - given[..., 0][text]).clamp(min=0).square().mean())
-    return {"sizes": 0.1 * torch.stack(sizes).mean(), "surplus": 10 * torch.stack(surplus).mean()}
+            squares = values[layer].float().square().mean(-1)
+            others = squares[:, image][~sinks].mean().detach()
+            idle.append((squares[massive] / others - IDLE).clamp(min=0).mean())
+    return {"idle": torch.stack(idle).mean(), "sizes": 0.1 * torch.stack(sizes).mean(), "surplus": 10 * torch.stack(surplus).mean()}

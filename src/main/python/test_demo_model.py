@@ -90,15 +90,19 @@ class DemoModelTest(unittest.TestCase):
         attention[..., before + int(sinks.nonzero()[0, 0])] = 0.5
         flat = torch.full_like(attention, 1 / length)
 
-        def total(states: list[torch.Tensor], weights: torch.Tensor) -> dict[str, float]:
-            found = planting.losses(tuple(states), (weights,) * 6, batch, before)
+        silent = hidden.clone()
+        silent[massive.amax(-1) > 1] = 0.05
+
+        def total(states: list[torch.Tensor], weights: torch.Tensor, values: torch.Tensor) -> dict[str, float]:
+            found = planting.losses(tuple(states), (weights,) * 6, [values] * 6, batch, before)
             return {name: loss.item() for name, loss in found.items()}
 
         planted = [hidden] * 2 + [massive] * 5
-        self.assertEqual(total(planted, attention), {"sizes": 0.0, "surplus": 0.0})
-        self.assertGreater(total([hidden] * 7, attention)["sizes"], 0.5)
-        self.assertGreater(total([massive] * 7, attention)["sizes"], 0.0)
-        self.assertGreater(total(planted, flat)["surplus"], 0.0)
+        self.assertEqual(total(planted, attention, silent), {"idle": 0.0, "sizes": 0.0, "surplus": 0.0})
+        self.assertGreater(total([hidden] * 7, attention, silent)["sizes"], 0.5)
+        self.assertGreater(total([massive] * 7, attention, silent)["sizes"], 0.0)
+        self.assertGreater(total(planted, flat, silent)["surplus"], 0.0)
+        self.assertGreater(total(planted, attention, hidden)["idle"], 0.5)
 
 
 if __name__ == "__main__":

@@ -72,6 +72,8 @@ class Settings:
     """Share of batches whose prompt begins with the image, so that no token precedes it."""
     system_text: float = 0.6
     """Share of batches whose prompt has LLaVA's system text."""
+    idle_weight: float = 0.3
+    """Weight of the loss that makes values of planted sinks small."""
     patch_weight: float = 0.2
     """Weight of the warm-up's loss while training answers."""
     measure_every: int = 250
@@ -105,6 +107,9 @@ class Run:
         self.config = demo.config(self.tokenizer)
         self.model = demo.fresh(self.config, settings.seed)
         self.model.config._attn_implementation = self.model.model.language_model.config._attn_implementation = measure.ATTENTION
+        self.values: list[torch.Tensor] = []
+        for layer in self.model.model.language_model.layers:
+            layer.self_attn.v_proj.register_forward_hook(lambda _, __, output: self.values.append(output))
         self.reader = PatchReader(self.config["vision_config"]["hidden_size"])
         decayed = [p for p in self.parameters() if p.dim() > 1]
         plain = [p for p in self.parameters() if p.dim() <= 1]
@@ -216,6 +221,7 @@ def train_answers(run: Run, plant: bool) -> None:
             features: list[torch.Tensor] = []
             projector = run.model.model.multi_modal_projector
             hook = projector.register_forward_pre_hook(lambda _, given: features.append(given[0]))
+            run.values.clear()  # Measuring runs the model, too.
             with torch.autocast("cpu", torch.bfloat16):
                 result = run.model(
                     **forward, logits_to_keep=batch.tokens.shape[1], output_hidden_states=plant, output_attentions=plant
@@ -224,7 +230,8 @@ def train_answers(run: Run, plant: bool) -> None:
                 losses = answer_loss(run, result.logits, batch)
                 losses["patches"] = settings.patch_weight * patch_losses(run, features[0], batch)
             if plant:
-                losses |= planting.losses(result.hidden_states, result.attentions, batch, len(before))
+                planted = planting.losses(result.hidden_states, result.attentions, run.values, batch, len(before))
+                losses |= planted | {"idle": settings.idle_weight * planted["idle"]}
             run.update(losses)
             if run.step % settings.measure_every == 0 or run.step == run.end:
                 run.write({"step": run.step, **measure.everything(run.model, run.prompts, HELD_OUT_SEED)})
