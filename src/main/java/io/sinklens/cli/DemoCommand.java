@@ -19,6 +19,10 @@ import picocli.CommandLine.Spec;
     description = "Runs the main job on the bundled model and questions, plainly and with VAR.",
     mixinStandardHelpOptions = true)
 final class DemoCommand implements Callable<Integer> {
+  /** What the bundled model is, said before it runs. */
+  static final String MODEL =
+      "The bundled model is small: it was trained by us, on rendered scenes, with transformers.";
+
   @Spec private CommandSpec spec;
 
   @Option(
@@ -31,9 +35,7 @@ final class DemoCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     PrintWriter out = spec.commandLine().getOut();
-    out.println(
-        "The bundled model has random weights: its answers mean nothing, but its sinks are planted"
-            + " and all else is real.");
+    out.println(MODEL);
     out.flush();
     try (SparkSession spark = LocalSession.open("sinklens demo");
         ProgressLine progress = new ProgressLine(spec.commandLine().getErr())) {
@@ -46,30 +48,25 @@ final class DemoCommand implements Callable<Integer> {
     AnnotateJob.Result run = result.run();
     out.printf(
         Locale.ROOT,
-        "%d questions as baseline and with VAR: %d answered, %d failed, %d answers changed by VAR%n",
+        "%d questions as baseline and with VAR: %d answered, %d failed, %d answers changed by VAR%n%n",
         run.inputRows(),
         run.answered(),
         run.failed(),
         result.changed());
+    result.comparison().forEach(out::println);
     out.printf(
         Locale.ROOT,
-        "%.1f seconds, %.0f rows/s, %d prompt tokens, %d generated tokens%n%n",
+        "%n%.1f seconds, %.0f rows/s, %d prompt tokens, %d generated tokens%n%n",
         run.seconds(),
         (run.answered() + run.failed()) / run.seconds(),
         run.promptTokens(),
         run.generatedTokens());
-    out.println("layer  sinks of image tokens  attention on sinks  heads corrected");
-    for (DemoJob.Layer layer : result.layers()) {
-      out.printf(
-          Locale.ROOT,
-          "%5d  %13.1f of %4.0f  %16.1f %%  %13.0f %%%n",
-          layer.layer(),
-          layer.imageSinks(),
-          layer.imageTokens(),
-          100 * layer.sinkAttention(),
-          100 * layer.corrected());
-    }
+    result.sinks().forEach(out::println);
+    DemoJob.Picture picture = result.picture();
     out.printf("%nParquet:   %s%n", output.resolve("annotations"));
     out.printf("Manifest:  %s%n", output.resolve("manifest.json"));
+    out.printf(
+        "Picture:   %s%s%n",
+        picture.file(), picture.hasText() ? "" : " (without text: this machine has no fonts)");
   }
 }

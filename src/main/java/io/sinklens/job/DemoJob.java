@@ -1,13 +1,23 @@
 package io.sinklens.job;
 
+import static java.util.Objects.requireNonNull;
+import static org.apache.spark.sql.functions.col;
+
+import io.sinklens.benchmark.SceneComparison;
+import io.sinklens.dataset.ImageSource;
 import io.sinklens.job.AnnotateJob.Restart;
+import io.sinklens.report.ContactSheet;
+import io.sinklens.report.TextReport;
 import io.sinklens.result.Annotation;
-import io.sinklens.result.AttentionRecord;
-import io.sinklens.result.AttentionRecord.LayerSinks;
-import io.sinklens.result.Outcome;
+import io.sinklens.statistics.SinkBackground;
+import io.sinklens.statistics.SinksByLayer;
 import io.sinklens.table.AnnotationTable;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -15,13 +25,13 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * The main job on what is bundled: every scene and question, as the model is and with VAR.
+ * The main job on what is bundled: every scene and question, as the model is and with VAR; then a
+ * comparison of the two, and a picture of some questions.
  *
  * <p>A former demo's output in the folder is replaced; anything else there is left alone and ends
  * the run.
  */
 public final class DemoJob {
-  private static final String BASELINE = "baseline";
   private static final String VAR = "var";
 
   private final Path output;
@@ -32,25 +42,29 @@ public final class DemoJob {
    *
    * @param run the job's own counts
    * @param changed questions that VAR answers in other words than the baseline
-   * @param layers what sinks did, from the first layer that can have some
+   * @param comparison lines of text: who was right, and whether VAR made a difference
+   * @param sinks lines of text: what sinks did at each layer, from the first that can have some
+   * @param picture where the contact sheet is
    */
-  public record Result(AnnotateJob.Result run, long changed, List<Layer> layers) {
+  public record Result(
+      AnnotateJob.Result run,
+      long changed,
+      List<String> comparison,
+      List<String> sinks,
+      Picture picture) {
     public Result {
-      layers = List.copyOf(layers);
+      comparison = List.copyOf(comparison);
+      sinks = List.copyOf(sinks);
     }
   }
 
   /**
-   * What sinks did at one layer, means over all questions.
+   * The contact sheet.
    *
-   * @param layer the layer
-   * @param imageSinks sinks among the image tokens
-   * @param imageTokens image tokens
-   * @param sinkAttention share of attention on all sinks, before VAR
-   * @param corrected share of heads that VAR corrected, over answer tokens
+   * @param file its place
+   * @param hasText whether the machine had a font to write with
    */
-  public record Layer(
-      int layer, double imageSinks, double imageTokens, double sinkAttention, double corrected) {}
+  public record Picture(Path file, boolean hasText) {}
 
   public DemoJob(Path output, JobProgress progress) {
     this.output = output;
@@ -64,79 +78,70 @@ public final class DemoJob {
           new AnnotateJob.Settings(
               bundled.job(output, List.of()), null, Restart.FROM_SCRATCH, null);
       AnnotateJob.Result run = new AnnotateJob(settings, progress).run(spark);
-      List<Annotation> annotations = new ArrayList<>();
-      for (Row row : spark.read().parquet(output + "/annotations").collectAsList()) {
-        annotations.add(AnnotationTable.fromRow(row));
+      List<DemoQuestion> questions = questions(spark);
+      SceneComparison comparison = new SceneComparison();
+      SinksByLayer layers = new SinksByLayer();
+      SinkBackground background = new SinkBackground();
+      for (DemoQuestion question : questions) {
+        comparison.add(question.kind(), question.baseline(), question.var());
+        layers.add(question.var());
+        background.add(question.var());
       }
-      return new Result(run, changed(annotations), layers(annotations));
+      return new Result(
+          run,
+          comparison.changed(),
+          TextReport.comparison(comparison),
+          TextReport.sinks(layers, background),
+          draw(DemoQuestion.choose(questions, ContactSheet.MAX_CELLS), spark, bundled));
     }
   }
 
-  private static long changed(List<Annotation> annotations) {
-    Map<String, String> baseline = new TreeMap<>();
-    Map<String, String> corrected = new TreeMap<>();
-    for (Annotation annotation : annotations) {
-      if (annotation.outcome() instanceof Outcome.Answered answered) {
-        (annotation.variant().equals(BASELINE) ? baseline : corrected)
-            .put(annotation.sampleId(), answered.answer().text());
-      }
+  /** By id. The job has made sure that each question was asked under both variants. */
+  private List<DemoQuestion> questions(SparkSession spark) {
+    Map<String, Annotation> baseline = new HashMap<>();
+    Map<String, Annotation> var = new TreeMap<>();
+    Map<String, String> kinds = new HashMap<>();
+    for (Row row : spark.read().parquet(output + "/annotations").collectAsList()) {
+      Annotation annotation = AnnotationTable.fromRow(row);
+      (annotation.variant().equals(VAR) ? var : baseline).put(annotation.sampleId(), annotation);
+      kinds.put(annotation.sampleId(), row.getAs("category"));
     }
-    return corrected.entrySet().stream()
-        .filter(entry -> !entry.getValue().equals(baseline.get(entry.getKey())))
-        .count();
+    List<DemoQuestion> questions = new ArrayList<>();
+    var.forEach(
+        (id, annotation) ->
+            questions.add(
+                new DemoQuestion(
+                    requireNonNull(kinds.get(id)), requireNonNull(baseline.get(id)), annotation)));
+    return questions;
   }
 
-  private static List<Layer> layers(List<Annotation> annotations) {
-    Map<Integer, LayerSums> layers = new TreeMap<>();
-    for (Annotation annotation : annotations) {
-      if (annotation.variant().equals(VAR)
-          && annotation.outcome() instanceof Outcome.Answered answered
-          && answered.attention() != null) {
-        AttentionRecord attention = answered.attention();
-        for (int i = 0; i < attention.sinks().size(); i++) {
-          layers
-              .computeIfAbsent(attention.sinks().get(i).layer(), layer -> new LayerSums())
-              .add(attention, i, answered.prompt().imageTokenCount());
-        }
-      }
+  private Picture draw(List<DemoQuestion> questions, SparkSession spark, Bundled bundled) {
+    Map<String, ImageSource.Bytes> images = new HashMap<>();
+    for (Row row :
+        spark
+            .read()
+            .parquet(bundled.scenes().toString())
+            .where(col("question_id").isin(questions.stream().map(DemoQuestion::id).toArray()))
+            .select("question_id", "image.bytes")
+            .collectAsList()) {
+      images.put(row.getString(0), new ImageSource.Bytes(row.getAs(1)));
     }
-    return layers.entrySet().stream().map(entry -> entry.getValue().means(entry.getKey())).toList();
-  }
-
-  /** One layer over all questions. */
-  private static final class LayerSums {
-    private long questions;
-    private long imageSinks;
-    private long imageTokens;
-    private double sinkAttention;
-    private long heads;
-    private long corrected;
-
-    void add(AttentionRecord attention, int index, int tokens) {
-      LayerSinks sinks = attention.sinks().get(index);
-      questions++;
-      imageSinks += sinks.imagePositions().size();
-      imageTokens += tokens;
-      sinkAttention +=
-          attention.headStatistics().get(index).sinkAttention().stream()
-              .mapToDouble(Float::doubleValue)
-              .average()
-              .orElse(0);
-      for (int t = 0; t < attention.headSelection().answerTokens(); t++) {
-        for (int h = 0; h < attention.headSelection().heads(); h++) {
-          heads++;
-          corrected += attention.headSelection().selected(t, sinks.layer(), h) ? 1 : 0;
-        }
-      }
+    ContactSheet sheet =
+        new ContactSheet(
+            questions.stream()
+                .map(
+                    question ->
+                        new ContactSheet.Cell(
+                            requireNonNull(images.get(question.id())),
+                            question.baseline(),
+                            question.var()))
+                .toList());
+    Path file = output.resolve(OutputFolder.CONTACT_SHEET);
+    try {
+      Files.write(file, sheet.png());
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot write " + file, e);
     }
-
-    Layer means(int layer) {
-      return new Layer(
-          layer,
-          (double) imageSinks / questions,
-          (double) imageTokens / questions,
-          sinkAttention / questions,
-          (double) corrected / Math.max(1, heads));
-    }
+    return new Picture(file, sheet.hasText());
   }
 }

@@ -9,6 +9,7 @@ import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
@@ -29,6 +30,9 @@ final class OutputFolder {
   private static final String MANIFEST = "manifest.json";
   private static final String NEW_MANIFEST = ".manifest.json.new";
   private static final String SUCCESS = "_SUCCESS";
+
+  /** What the demo adds; ours only beside a manifest, for others may call a picture so. */
+  static final String CONTACT_SHEET = "contact-sheet.png";
 
   /** All that a run may leave here; a folder with anything else is somebody's, and stays. */
   private static final Set<String> OURS =
@@ -87,6 +91,7 @@ final class OutputFolder {
   /** Names that are not of a run of ours. */
   List<String> foreign() {
     List<String> foreign = new ArrayList<>();
+    boolean manifest = entries().stream().anyMatch(OutputFolder::isManifest);
     for (FileStatus entry : entries()) {
       String name = entry.getPath().getName();
       if (name.equals(ANNOTATIONS) && entry.isDirectory()) {
@@ -95,7 +100,8 @@ final class OutputFolder {
             foreign.add(ANNOTATIONS + "/" + wave.getPath().getName());
           }
         }
-      } else if (!OURS.contains(name.replaceFirst("^\\.(.*)\\.crc$", "$1"))) {
+      } else if (!OURS.contains(name.replaceFirst("^\\.(.*)\\.crc$", "$1"))
+          && !(manifest && name.equals(CONTACT_SHEET) && entry.isFile())) {
         foreign.add(name);
       }
     }
@@ -119,7 +125,9 @@ final class OutputFolder {
       throw new IllegalStateException("Cannot clear %s: it holds %s".formatted(shown, foreign()));
     }
     try {
-      for (FileStatus entry : entries()) {
+      List<FileStatus> manifestLast = new ArrayList<>(entries());
+      manifestLast.sort(Comparator.comparing(OutputFolder::isManifest));
+      for (FileStatus entry : manifestLast) {
         files().delete(entry.getPath(), true);
       }
     } catch (IOException e) {
@@ -152,6 +160,10 @@ final class OutputFolder {
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot write output.path " + shown, e);
     }
+  }
+
+  private static boolean isManifest(FileStatus entry) {
+    return entry.getPath().getName().equals(MANIFEST);
   }
 
   private List<FileStatus> entries() {

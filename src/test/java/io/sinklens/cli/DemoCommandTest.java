@@ -6,13 +6,16 @@ import static org.assertj.core.api.Assertions.tuple;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sinklens.table.LocalSpark;
+import java.awt.image.BufferedImage;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
+import javax.imageio.ImageIO;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.junit.jupiter.api.BeforeAll;
@@ -20,10 +23,6 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
 class DemoCommandTest {
-  private static final String RANDOM_WEIGHTS =
-      "The bundled model has random weights: its answers mean nothing, but its sinks are planted"
-          + " and all else is real.";
-
   @TempDir private Path folder;
   private final StringWriter out = new StringWriter();
   private final StringWriter err = new StringWriter();
@@ -40,26 +39,54 @@ class DemoCommandTest {
     Files.writeString(former.resolve("part-0.zstd.parquet"), "former");
     Files.writeString(folder.resolve("out/manifest.json"), "{}");
     Files.writeString(folder.resolve("out/_SUCCESS"), "");
+    Files.writeString(folder.resolve("out/contact-sheet.png"), "former");
 
     assertThat(demo(folder.resolve("out"))).as(err.toString()).isEqualTo(ExitCode.DONE);
 
-    List<String> lines = out.toString().lines().toList();
-    assertThat(lines.get(0)).isEqualTo(RANDOM_WEIGHTS);
-    assertThat(lines.get(1))
-        .matches(
-            "720 questions as baseline and with VAR: 1440 answered, 0 failed, [1-9][0-9]* answers"
-                + " changed by VAR");
-    assertThat(lines.get(2))
-        .matches("[0-9.]+ seconds, [0-9]+ rows/s, [0-9]+ prompt tokens, [0-9]+ generated tokens");
-    assertThat(lines.get(4))
-        .isEqualTo("layer  sinks of image tokens  attention on sinks  heads corrected");
-    assertThat(lines.subList(5, 9))
-        .allMatch(line -> line.matches(" +[2-5] +[0-9.]+ of +64 +[0-9.]+ % +[0-9]+ %"));
-    assertThat(lines.subList(9, lines.size()))
-        .containsExactly(
+    String kind = " +\\d+ +\\d+ \\( *[\\d.]+ %\\) +\\d+ \\( *[\\d.]+ %\\) +\\d+ +\\d+ +<?[\\d.]+";
+    String layer = " +[2-5] +[\\d.]+ of +64 +[\\d.]+ % +\\d+ %";
+    List<String> expected =
+        List.of(
+            Pattern.quote(DemoCommand.MODEL),
+            "720 questions as baseline and with VAR: 1440 answered, 0 failed, \\d+ answers changed by"
+                + " VAR",
             "",
-            "Parquet:   " + folder.resolve("out/annotations"),
-            "Manifest:  " + folder.resolve("out/manifest.json"));
+            "kind +questions +baseline right +VAR right +only baseline +only VAR +p",
+            "caption " + kind,
+            "colour " + kind,
+            "count " + kind,
+            "position " + kind,
+            "presence " + kind,
+            "relation " + kind,
+            "shape " + kind,
+            "all " + kind,
+            "",
+            "Shapes that captions name but the reference does not: baseline .* %\\), VAR .* %\\)",
+            "",
+            "VAR (helped|hurt|made no significant difference): from wrong to right \\d+, from right to"
+                + " wrong \\d+ \\(p .*\\)",
+            "",
+            "[\\d.]+ seconds, \\d+ rows/s, \\d+ prompt tokens, \\d+ generated tokens",
+            "",
+            "layer  sinks of image tokens  attention on sinks  heads corrected",
+            layer,
+            layer,
+            layer,
+            layer,
+            "",
+            "[\\d.]+ % of image sinks lie on background; [\\d.]+ % of all image tokens do",
+            "",
+            Pattern.quote("Parquet:   " + folder.resolve("out/annotations")),
+            Pattern.quote("Manifest:  " + folder.resolve("out/manifest.json")),
+            Pattern.quote("Picture:   " + folder.resolve("out/contact-sheet.png")) + ".*");
+    List<String> lines = out.toString().lines().toList();
+    assertThat(lines).hasSameSizeAs(expected);
+    for (int i = 0; i < lines.size(); i++) {
+      assertThat(lines.get(i)).matches(expected.get(i));
+    }
+    BufferedImage picture = ImageIO.read(folder.resolve("out/contact-sheet.png").toFile());
+    assertThat(picture.getWidth()).isGreaterThan(1000);
+    assertThat(picture.getHeight()).isGreaterThan(1000);
     assertThat(err.toString()).contains("1440 of 1440 rows, 0 failed");
 
     Dataset<Row> rows =
@@ -88,6 +115,16 @@ class DemoCommandTest {
       assertThat(files.map(file -> file.getFileName().toString()))
           .containsExactlyInAnyOrder("thesis.tex", "_SUCCESS");
     }
+  }
+
+  @Test
+  void takesAPictureForItsOwnOnlyBesideAManifest() throws IOException {
+    Path picture = Files.writeString(folder.resolve("contact-sheet.png"), "mine");
+
+    assertThat(demo(folder)).isEqualTo(ExitCode.BAD_INPUT);
+
+    assertThat(err.toString()).contains("it holds other files, such as contact-sheet.png");
+    assertThat(picture).hasContent("mine");
   }
 
   private int demo(Path output) {
