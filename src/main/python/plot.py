@@ -37,7 +37,7 @@ def main() -> None:
         for entry in entries(log):
             step = entry.get("step", 0)
             last = max(last, step)
-            for name in ("answers", "words", "patches", "sizes", "surplus"):
+            for name in ("answers", "words", "patches", "sizes", "surplus", "idle"):
                 if isinstance(entry.get(name), float):
                     curves.setdefault(name, ([], []))[0].append(start + step)
                     curves[name][1].append(entry[name])

@@ -21,7 +21,8 @@ import picocli.CommandLine.Spec;
 final class DemoCommand implements Callable<Integer> {
   /** What the bundled model is, said before it runs. */
   static final String MODEL =
-      "The bundled model is small: it was trained by us, on rendered scenes, with transformers.";
+      "The bundled model was trained by us, with transformers, on scenes such as these. Its answers are"
+          + " its own; its sinks are planted.";
 
   @Spec private CommandSpec spec;
 

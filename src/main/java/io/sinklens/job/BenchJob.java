@@ -137,6 +137,7 @@ public final class BenchJob {
   private List<String> overlays() {
     List<String> overlays = new ArrayList<>();
     overlays.add("statistics="); // The defaults: no maps.
+    overlays.add("model.dtype=auto");
     if (settings.model() != null) {
       overlays.add("model.path='" + settings.model().toString().replace("'", "''") + "'");
     }

@@ -51,7 +51,7 @@ final class Bundled implements AutoCloseable {
     }
   }
 
-  /** The bundled model, random weights with planted sinks. */
+  /** The bundled model, trained on scenes, with planted sinks. */
   Path checkpoint() {
     return folder.resolve("checkpoint");
   }

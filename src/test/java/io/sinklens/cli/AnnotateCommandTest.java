@@ -102,7 +102,7 @@ class AnnotateCommandTest {
             "annotations  1,440 in 1 wave")
         .anyMatch(
             line -> line.matches("tokens +about [0-9,]+ of prompts .* at most 2,880 generated"))
-        .anyMatch(line -> line.matches("memory +weights 1.8 MiB .* free [0-9.]+ [MG]iB"));
+        .anyMatch(line -> line.matches("memory +weights 10.8 MiB .* free [0-9.]+ [MG]iB"));
     assertThat(folder.resolve("out")).doesNotExist();
   }
 

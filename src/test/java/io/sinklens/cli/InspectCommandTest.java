@@ -27,14 +27,14 @@ class InspectCommandTest {
             line("family", "llava"),
             line(
                 "decoder",
-                "6 layers, hidden 128, 4 heads, 2 key-value heads, MLP 176, vocabulary 576,"
+                "6 layers, hidden 256, 8 heads, 8 key-value heads, MLP 512, vocabulary 640,"
                     + " context 1024"),
             line("template", "vicuna-v1"),
-            line("image rule", "crop"),
+            line("image rule", "stretch"),
             line("image token", "known to the tokenizer"),
             line("stop tokens", "[2]"),
             line("preset", "demo"),
-            line("sink dimensions", "21, 90, threshold 4.0"))
+            line("sink dimensions", "21, 90, threshold 5.0"))
         .anyMatch(line -> line.matches("parameters +[0-9,]+"))
         .anyMatch(line -> line.matches("dtype +bfloat16 stored, (bfloat16|float32) computed"))
         .anyMatch(
@@ -42,7 +42,7 @@ class InspectCommandTest {
                 line.matches(
                     "memory +weights [0-9.]+ MiB \\(.+\\), keys and values [0-9.]+ MiB per 1000"
                         + " tokens; free [0-9.]+ [MG]iB"))
-        .anyMatch(line -> line.matches("files +[0-9]+ tensors, 1.8 MiB"))
+        .anyMatch(line -> line.matches("files +[0-9]+ tensors, 10.8 MiB"))
         .anyMatch(line -> line.matches("fingerprint +[0-9a-f]{64}"));
     assertThat(err.toString()).isEmpty();
   }

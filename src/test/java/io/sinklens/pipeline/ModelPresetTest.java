@@ -75,11 +75,12 @@ class ModelPresetTest {
         TinyCheckpoint.copyTo(folder)
             .textConfig(
                 text ->
-                    text.put("hidden_size", 128)
+                    text.put("hidden_size", 256)
                         .put("num_hidden_layers", 6)
-                        .put("num_key_value_heads", 2)
-                        .put("intermediate_size", 176)
-                        .put("vocab_size", 576)
+                        .put("num_attention_heads", 8)
+                        .put("num_key_value_heads", 8)
+                        .put("intermediate_size", 512)
+                        .put("vocab_size", 640)
                         .put("rope_theta", 10000));
     assertThat(ModelPreset.choose("auto", read(folder)).map(ModelPreset::name)).contains("demo");
 

@@ -24,7 +24,7 @@ class ResolvedVariantTest {
   void takesDimensionsAndThresholdOfThePresetUnlessTheVariantNamesItsOwn() {
     ResolvedVariant fromPreset = resolve(Hook.VAR, List.of(), null, DEMO, Level.SUMMARY);
     assertThat(fromPreset.sinkDimensions()).containsExactly(21, 90);
-    assertThat(look(fromPreset).sinkThreshold()).isEqualTo(4);
+    assertThat(look(fromPreset).sinkThreshold()).isEqualTo(5);
 
     ResolvedVariant own = resolve(Hook.VAR, List.of(3), 7.5, DEMO, Level.SUMMARY);
     assertThat(own.sinkDimensions()).containsExactly(3);

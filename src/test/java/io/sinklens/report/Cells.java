@@ -63,8 +63,8 @@ final class Cells {
             4,
             2),
         List.of(
-            new HeadStatistics(2, quarter, quarter, quarter),
-            new HeadStatistics(3, quarter, quarter, quarter)),
+            new HeadStatistics(2, quarter, quarter, quarter, null, null),
+            new HeadStatistics(3, quarter, quarter, quarter, null, null)),
         maps);
   }
 

@@ -112,8 +112,8 @@ class SinkStatisticsTest {
         List.of(new LayerSinks(2, layer2, List.of(0), 9), new LayerSinks(3, layer3, List.of(0), 9)),
         HeadSelection.pack(heads, 4, 2),
         List.of(
-            new HeadStatistics(2, onSinks, onSinks, onSinks),
-            new HeadStatistics(3, onSinks, onSinks, onSinks)),
+            new HeadStatistics(2, onSinks, onSinks, onSinks, null, null),
+            new HeadStatistics(3, onSinks, onSinks, onSinks, null, null)),
         null);
   }
 
