@@ -151,7 +151,7 @@ class LlavaCheckpointTest {
     assertThat(blueprint.vision())
         .isEqualTo("CLIP, 3 of 4 layers, hidden 32, 56 px in patches of 14, 16 image tokens");
     assertThat(blueprint.template("original")).isEmpty();
-    assertThat(blueprint.imageRule("stretch")).isEmpty();
+    assertThat(blueprint.imageRule("tile")).isEmpty();
   }
 
   @Test

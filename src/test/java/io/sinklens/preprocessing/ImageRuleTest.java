@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import io.sinklens.preprocessing.ImageGrid.Region;
 import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
+import io.sinklens.preprocessing.ImageRule.Stretch;
 import java.util.Arrays;
 import org.assertj.core.data.Offset;
 import org.junit.jupiter.api.Test;
@@ -16,6 +17,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 class ImageRuleTest {
   private static final ImageRule CROP = new ResizeAndCrop(336, 336, 14, Normalization.CLIP);
   private static final ImageRule PAD = new PadToSquare(336, 14, Normalization.CLIP);
+  private static final ImageRule STRETCH = new Stretch(336, 14, Normalization.CLIP);
   private static final Offset<Float> VALUE = within(1e-5f);
 
   // Made with the Pillow image processors of transformers 5.18.0 and Pillow 12.3.0.
@@ -35,6 +37,27 @@ class ImageRuleTest {
       float middle,
       float last) {
     float[] data = CROP.apply(SyntheticImage.of(width, height)).data();
+    requireValues(data, sum, absoluteSum, first, second, third, middle, last);
+  }
+
+  // Made with CLIPImageProcessor of transformers 4.57.6, size {height: 336, width: 336}, no crop,
+  // Pillow 13.0.0.
+  @ParameterizedTest
+  @CsvSource({
+    "640, 480, 63692.7992, 287744.3642, -1.690073, -1.500294, -1.295916, 0.153889, -0.356835",
+    "517, 333, 63656.1617, 295259.5584, -1.763066, -1.617081, -1.441900, 1.009332, 0.240408"
+  })
+  void stretchesAsTransformersDoes(
+      int width,
+      int height,
+      double sum,
+      double absoluteSum,
+      float first,
+      float second,
+      float third,
+      float middle,
+      float last) {
+    float[] data = STRETCH.apply(SyntheticImage.of(width, height)).data();
     requireValues(data, sum, absoluteSum, first, second, third, middle, last);
   }
 
@@ -100,6 +123,15 @@ class ImageRuleTest {
     requireRegion(grid.token(0), 0, -79, 640 / 24.0, 640 / 24.0);
   }
 
+  @Test
+  void mapsStretchedTokensToAllOfTheImage() {
+    ImageGrid grid = STRETCH.apply(SyntheticImage.of(480, 240)).grid();
+    assertThat(grid.tokens()).isEqualTo(576);
+    requireRegion(grid.views().get(0).region(), 0, 0, 480, 240);
+    requireRegion(grid.token(25), 20, 10, 20, 10);
+    requireRegion(grid.token(575), 460, 230, 20, 10);
+  }
+
   private static void requireRegion(
       Region region, double x, double y, double width, double height) {
     assertThat(region.x()).isCloseTo(x, within(1e-9));
@@ -129,6 +161,7 @@ class ImageRuleTest {
     float[] cropped = new ResizeAndCrop(28, 28, 14, plain()).apply(image).data();
     float[] padded = new PadToSquare(28, 14, plain()).apply(image).data();
     assertThat(cropped).isEqualTo(padded);
+    assertThat(new Stretch(28, 14, plain()).apply(image).data()).isEqualTo(padded);
     assertThat(cropped[28 + 2]).isEqualTo(image.sample(2, 1, 0) / 255f);
   }
 
