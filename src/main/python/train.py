@@ -9,7 +9,7 @@ with the decoder's loss on the questions' words, too. `sinks` goes on with answe
 losses of `planting.py`. A log holds the settings first and then one JSON object a line: the mean losses, and every so
 often what `measure.py` finds on scenes of another seed.
 
-A run that was stopped goes on from its own output file with the same command.
+`answers` and `sinks` save what they have when they measure; the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def patch_losses(run: Run, features: torch.Tensor, batch: demo.Batch) -> torch.T
 
 
 def warm_up(run: Run) -> None:
-    """One step of the vision encoder on facts about patches."""
+    """Steps of the vision encoder alone, on facts about patches."""
     for batch in demo.batches(run.settings.data_seed, 0, run.settings.images, 1, run.prompts, workers=2):
         with torch.autocast("cpu", torch.bfloat16):
             features = run.model.model.vision_tower(batch.pixels).last_hidden_state[:, 1:]
