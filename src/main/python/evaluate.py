@@ -55,6 +55,7 @@ def job(work: Path, model: Path, dtype: str, experiments: Iterable[str]) -> dict
         "model": {"path": str(model), "dtype": dtype},
         "generation": {"max-new-tokens": 40},
         "variants": [variant for experiment in experiments for variant in VARIANTS[experiment]],
+        "statistics": {"level": "full", "samples": 1_000_000},
         "run": {"max-failed-share": 0},
     }  # fmt: skip
 
@@ -207,6 +208,32 @@ def contributions(database: duckdb.DuckDBPyConnection, variant: str = "contribut
         where h.sink_contribution is not null group by all order by layer""", variant)
 
 
+def attention(database: duckdb.DuckDBPyConnection, variant: str) -> list[Row]:
+    """By layer, from the attention maps: what an answer's queries give to all image sinks, and how much more to one of them
+    than to one other image token. Means over questions with sinks, before anything was changed and after."""
+    query = """select attention_maps.shape, attention_maps.before, attention_maps.after, sinks
+        from annotations where variant = ? and attention_maps is not null"""
+    found: dict[int, list[tuple[float, ...]]] = {}
+    for shape, before, after, sinks_of in database.execute(query, [variant]).fetchall():
+        maps = [np.frombuffer(packed, "<f2").reshape(shape).astype(float) for packed in (before, after)]
+        for layer in sinks_of:
+            places = layer["image_positions"]
+            if places and len(places) < shape[1]:
+                rows = [each[layer["layer"]] for each in maps]
+                held = [row[places].sum() for row in rows]
+                others = [np.delete(row, places).sum() for row in rows]
+                found.setdefault(layer["layer"], []).append((*held, *others, len(places), shape[1] - len(places)))
+    tables = []
+    for layer, rows in sorted(found.items()):
+        sinks_before, sinks_after, others_before, others_after, count, rest = np.mean(rows, 0)
+        tables.append({
+            "variant": variant, "layer": layer, "image_sinks_before": sinks_before, "image_sinks_after": sinks_after,
+            "other_image_before": others_before, "other_image_after": others_after,
+            "a_sink_to_another_before": (sinks_before / count) / (others_before / rest),
+        })  # fmt: skip
+    return [{name: value if isinstance(value, str | int) else float(value) for name, value in row.items()} for row in tables]
+
+
 def results(database: duckdb.DuckDBPyConnection) -> dict[str, list[Row]]:
     """All tables that the run has the variants for."""
     variants = {row["variant"] for row in select(database, "select distinct variant from annotations")}
@@ -217,6 +244,7 @@ def results(database: duckdb.DuckDBPyConnection) -> dict[str, list[Row]]:
         "captions": captions(database),
         "sinks": sinks(database),
         "heads": heads_corrected(database),
+        "attention": [row for variant in ("baseline", "var") for row in attention(database, variant)],
     }
     return tables | ({"contributions": contributions(database)} if "contribution" in variants else {})
 
@@ -236,6 +264,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="checkpoint folder")
     parser.add_argument("--work", type=Path, required=True, help="folder for questions, job file, output and results")
+    parser.add_argument("--results", type=Path, help="file for the results, instead of results.json in the work folder")
     parser.add_argument("--images", type=int, default=334)
     parser.add_argument("--questions", type=int, default=6, help="questions per image")
     parser.add_argument("--seed", type=int, default=SEED)
@@ -252,8 +281,8 @@ def main() -> None:
     tables = results(opened(work / "output"))
     manifest = json.loads((work / "output" / "manifest.json").read_text())
     run = {"seed": arguments.seed, "images": arguments.images, "counts": manifest["counts"],
-           "model": manifest["model"], "variants": manifest["settings"]["variants"]}  # fmt: skip
-    (work / "results.json").write_text(json.dumps({"run": run, **tables}, indent=1) + "\n")
+           "model": {name: value for name, value in manifest["model"].items() if name != "path"}, "variants": manifest["settings"]["variants"]}  # fmt: skip
+    (arguments.results or work / "results.json").write_text(json.dumps({"run": run, **tables}, indent=1) + "\n")
     for name, rows in tables.items():
         print(f"\n{name}\n{table(rows)}")
 

@@ -49,7 +49,7 @@ final class DemoCommand implements Callable<Integer> {
     AnnotateJob.Result run = result.run();
     out.printf(
         Locale.ROOT,
-        "%d questions as baseline and with VAR: %d answered, %d failed, %d answers changed by VAR%n%n",
+        "%d questions as baseline and with VAR: %d answered, %d failed; answers changed by VAR: %d%n%n",
         run.inputRows(),
         run.answered(),
         run.failed(),
@@ -63,6 +63,7 @@ final class DemoCommand implements Callable<Integer> {
         run.promptTokens(),
         run.generatedTokens());
     result.sinks().forEach(out::println);
+    out.println("VAR leaves the last layer alone.");
     DemoJob.Picture picture = result.picture();
     out.printf("%nParquet:   %s%n", output.resolve("annotations"));
     out.printf("Manifest:  %s%n", output.resolve("manifest.json"));

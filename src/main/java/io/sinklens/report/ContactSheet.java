@@ -242,7 +242,12 @@ public final class ContactSheet {
     int maps = left + IMAGE + GAP;
     if (cell.maps().isPresent()) {
       drawMaps(
-          pen, cell.maps().get(), new PatchPicture(image, cell.shown().prompt(), MAP), maps, top);
+          pen,
+          cell.maps().get(),
+          positions,
+          new PatchPicture(image, cell.shown().prompt(), MAP),
+          maps,
+          top);
     } else {
       pen.setColor(FRAME);
       pen.drawRect(maps, pictures, 2 * MAP + GAP - 1, MAP - 1);
@@ -270,7 +275,8 @@ public final class ContactSheet {
     }
   }
 
-  private void drawMaps(Graphics2D pen, MeanMaps maps, PatchPicture picture, int left, int top) {
+  private void drawMaps(
+      Graphics2D pen, MeanMaps maps, List<Integer> sinks, PatchPicture picture, int left, int top) {
     int right = left + MAP + GAP;
     lettering.draw(pen, "attention before VAR", left, top + TEXT, PALE);
     lettering.draw(pen, "after VAR", right, top + TEXT, PALE);
@@ -286,6 +292,14 @@ public final class ContactSheet {
     String most = String.format(Locale.ROOT, "%.2f %%", 100 * maps.max());
     lettering.draw(pen, "0 %", left, baseline, PALE);
     lettering.draw(pen, most, left + width - lettering.width(most), baseline, PALE);
+    String onSinks =
+        String.format(
+            Locale.ROOT,
+            "outlined: %.1f %%, then %.1f %%",
+            100 * MeanMaps.sum(maps.before(), sinks),
+            100 * MeanMaps.sum(maps.after(), sinks));
+    int middle = left + (width - lettering.width(onSinks)) / 2;
+    lettering.draw(pen, onSinks, middle, baseline, PALE);
   }
 
   /** A check mark or a cross, drawn, since few fonts have them. */
@@ -315,7 +329,9 @@ public final class ContactSheet {
         + " attention on each patch, mean over heads and over the layers VAR may correct"
         + layers
         + ". Both maps of an image have one colour scale, from 0 to the number under it, and it"
-        + " grows with the square root. Check mark: equal to the reference.";
+        + " grows with the square root; between its ends, what the outlined patches hold together"
+        + " before and after. VAR corrects only heads that look at the image beyond its sinks, so"
+        + " a mean over all heads changes little. Check mark: equal to the reference.";
   }
 
   private void drawLegend(Graphics2D pen, List<String> lines, int top) {

@@ -46,6 +46,11 @@ record MeanMaps(int firstLayer, int lastLayer, double[] before, double[] after) 
     return DoubleStream.concat(DoubleStream.of(before), DoubleStream.of(after)).max().orElse(0);
   }
 
+  /** What some image tokens hold together of one of the two. */
+  static double sum(double[] attention, List<Integer> positions) {
+    return positions.stream().mapToDouble(position -> attention[position]).sum();
+  }
+
   /** One of the two as places on a palette, 0 to 1: square roots in units of the largest. */
   double[] scaled(double[] attention) {
     double max = max();

@@ -41,12 +41,13 @@ public final class TextReport {
   /** What sinks did at each layer, and where on the image they are. */
   public static List<String> sinks(SinksByLayer layers, SinkBackground background) {
     List<String> lines = new ArrayList<>();
-    lines.add("layer  sinks of image tokens  attention on sinks  heads corrected");
+    lines.add(
+        "layer  sinks of image tokens  attention on sinks of image and text  heads corrected");
     for (SinksByLayer.Layer layer : layers.layers()) {
       lines.add(
           String.format(
               Locale.ROOT,
-              "%5d  %13.1f of %4.0f  %16.1f %%  %13.0f %%",
+              "%5d  %13.1f of %4.0f  %34.1f %%  %13.0f %%",
               layer.layer(),
               layer.imageSinks(),
               layer.imageTokens(),

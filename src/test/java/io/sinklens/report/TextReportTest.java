@@ -74,9 +74,9 @@ class TextReportTest {
     // Sinks lie on 1, 1 and 0.5; the tokens on 1, 1, 0, 0.5.
     assertThat(TextReport.sinks(layers, background))
         .containsExactly(
-            "layer  sinks of image tokens  attention on sinks  heads corrected",
-            "    2            2.0 of    4              25.0 %            100 %",
-            "    3            1.0 of    4              25.0 %              0 %",
+            "layer  sinks of image tokens  attention on sinks of image and text  heads corrected",
+            "    2            2.0 of    4                                25.0 %            100 %",
+            "    3            1.0 of    4                                25.0 %              0 %",
             "",
             "83.3 % of image sinks lie on background; 62.5 % of all image tokens do");
     assertThat(TextReport.sinks(layers, new SinkBackground())).hasSize(3);
