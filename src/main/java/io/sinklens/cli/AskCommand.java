@@ -113,7 +113,7 @@ final class AskCommand implements Callable<Integer> {
       names = "--image-rule",
       paramLabel = "NAME",
       defaultValue = "auto",
-      description = "auto, crop or pad (default: auto)")
+      description = "auto, crop, pad or stretch (default: auto)")
   private String imageRule;
 
   @Option(names = "--json", description = "Print one JSON object and nothing else")

@@ -71,7 +71,7 @@ public record CheckpointReport(Map<String, String> lines) {
     lines.put(
         "dtype", "%s stored, %s computed".formatted(name(folder.storedDtype()), name(computed)));
     lines.put("template", blueprint.template().name());
-    lines.put("image rule", LoadedModel.imageRuleName(blueprint.imageRule()));
+    lines.put("image rule", blueprint.imageRule().name());
     lines.put("image token", imageTokenKnown ? "known to the tokenizer" : "by id only");
     lines.put("stop tokens", blueprint.stopTokens().toString());
     lines.put("preset", preset.map(ModelPreset::name).orElse("none"));

@@ -59,7 +59,7 @@ final class LoadedModel implements AutoCloseable {
             preset.map(ModelPreset::sinkDimensions).orElse(List.of()),
             preset.map(ModelPreset::sinkThreshold).orElse(null),
             template.name(),
-            imageRuleName(imageRule),
+            imageRule.name(),
             blueprint.decoder().numHiddenLayers(),
             blueprint.decoder().numAttentionHeads(),
             List.of());
@@ -149,13 +149,6 @@ final class LoadedModel implements AutoCloseable {
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read " + description, e);
     }
-  }
-
-  static String imageRuleName(ImageRule rule) {
-    if (rule instanceof ImageRule.PadToSquare) {
-      return "pad";
-    }
-    return rule instanceof ImageRule.Stretch ? "stretch" : "crop";
   }
 
   static PromptTemplate template(RunSettings.Model settings, Blueprint blueprint) {

@@ -101,7 +101,7 @@ public record RunSettings(
    * @param path checkpoint folder in a Hugging Face layout
    * @param preset name of a model preset, {@code auto} for the one that matches, or {@code none}
    * @param template {@code auto}, {@code vicuna-v1} or {@code plain}
-   * @param imageRule {@code auto}, {@code crop} or {@code pad}
+   * @param imageRule {@code auto}, {@code crop}, {@code pad} or {@code stretch}
    * @param exif {@code auto}, {@code apply} or {@code ignore}
    * @param device {@code auto} or {@code cpu}
    * @param dtype {@code auto}, {@code float32} or {@code bfloat16}

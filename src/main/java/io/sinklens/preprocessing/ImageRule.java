@@ -15,6 +15,9 @@ public sealed interface ImageRule {
   /** Pixel values and the grid of an image of any size. */
   PixelValues apply(RgbImage image);
 
+  /** Its name in settings and manifests, such as {@code crop}. */
+  String name();
+
   /** What the reference code of this rule does with a camera's orientation. */
   Exif exif();
 
@@ -59,6 +62,11 @@ public sealed interface ImageRule {
     }
 
     @Override
+    public String name() {
+      return "crop";
+    }
+
+    @Override
     public Exif exif() {
       return Exif.APPLY;
     }
@@ -95,6 +103,11 @@ public sealed interface ImageRule {
     }
 
     @Override
+    public String name() {
+      return "pad";
+    }
+
+    @Override
     public Exif exif() {
       return Exif.IGNORE;
     }
@@ -126,6 +139,11 @@ public sealed interface ImageRule {
               new int[RgbImage.CHANNELS]);
       Region region = new Region(0, 0, image.width(), image.height());
       return singleView(image, resized, size / patchSize, region, normalization);
+    }
+
+    @Override
+    public String name() {
+      return "stretch";
     }
 
     @Override

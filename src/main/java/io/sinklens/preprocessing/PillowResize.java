@@ -3,11 +3,13 @@ package io.sinklens.preprocessing;
 import java.util.Arrays;
 
 /**
- * Pillow's bicubic {@code Image.resize} for 8-bit RGB, equal to it in every bit.
+ * Pillow's bicubic {@code Image.resize} for 8-bit RGB, equal to that of Pillow up to 12 in every
+ * bit.
  *
  * <p>Antialiased and separable: first every row, then every column, rounded to 8 bits in between,
- * with 22-bit fixed-point weights. Follows {@code Resample.c} of Pillow 12.3. {@code java.awt},
- * OpenCV and DJL resize otherwise.
+ * with 22-bit fixed-point weights. Follows {@code Resample.c} of Pillow 12.3; from 13 on Pillow
+ * takes columns first where the height shrinks much more than the width. {@code java.awt}, OpenCV
+ * and DJL resize otherwise.
  */
 public final class PillowResize {
   private static final int PRECISION_BITS = 22;
