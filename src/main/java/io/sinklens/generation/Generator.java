@@ -3,15 +3,16 @@ package io.sinklens.generation;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.generation.Generated.Finish;
 import io.sinklens.generation.Generated.TokenLogprob;
+import io.sinklens.model.ImageInput;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.KeyValueCache;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.RotaryPositions;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -35,19 +36,15 @@ public final class Generator {
   /**
    * Runs a prompt up to the end of its image.
    *
-   * @param pixels view by view, channel by channel, row by row
-   * @param pixelShape {@code [view, channel, height, width]}
    * @param ids token ids up to the image's end; those of the image are placeholders
    * @param imageStart position of the first image token; the image ends where {@code ids} do
    * @param hook watches the vision encoder and the pass
    */
-  public ImagePrefix encodePrefix(
-      float[] pixels, Shape pixelShape, int[] ids, int imageStart, AttentionHook hook) {
+  public ImagePrefix encodePrefix(ImageInput input, int[] ids, int imageStart, AttentionHook hook) {
     model.operators().enterThread();
     NDManager manager = model.operators().manager().newSubManager();
     try (NDManager scratch = manager.newSubManager()) {
-      NDArray image =
-          times.time(Phase.VISION, () -> model.encodeImage(scratch, pixels, pixelShape, hook));
+      NDArray image = times.time(Phase.VISION, () -> model.encodeImage(scratch, input, hook));
       int imageTokens = ids.length - imageStart;
       if (image.getShape().get(0) != imageTokens) {
         throw new IllegalStateException(
@@ -55,6 +52,7 @@ public final class Generator {
                 .formatted(imageTokens, image.getShape().get(0)));
       }
       KeyValueCache cache = decoder.newCache(manager, 1, ids.length);
+      RotaryPositions positions = model.positions(imageStart, imageTokens, input);
       times.time(
           Phase.PROMPT_PASS,
           () -> {
@@ -62,12 +60,11 @@ public final class Generator {
             NDArray ofText =
                 decoder.embed(scratch.create(text, new Shape(1, imageStart))).squeeze(0);
             NDArray embeddings = model.operators().concatTokens(ofText, image);
-            NDArray positions = scratch.arange(0, ids.length, 1, DataType.INT64).expandDims(0);
-            Pass pass = new Pass(decoder.noPrefix(), cache, positions, ids.length, new int[] {-1});
+            Pass pass = new Pass(decoder.noPrefix(), cache, positions, scratch);
             return decoder.forward(embeddings, pass, hook);
           });
       times.addTokens(ids.length, 0);
-      return new ImagePrefix(manager, cache.share(0, ids.length), imageStart);
+      return new ImagePrefix(manager, cache.share(0, positions), imageStart);
     } catch (RuntimeException e) {
       manager.close();
       throw e;

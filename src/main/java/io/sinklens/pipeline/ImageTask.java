@@ -15,9 +15,12 @@ import io.sinklens.intervention.Knockout;
 import io.sinklens.intervention.Masking;
 import io.sinklens.intervention.Var;
 import io.sinklens.intervention.VarSettings;
+import io.sinklens.model.ImageInput;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
+import io.sinklens.model.vision.TileWindow;
+import io.sinklens.preprocessing.Mosaic;
 import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.preprocessing.Prompt;
 import io.sinklens.result.Outcome;
@@ -147,11 +150,25 @@ final class ImageTask {
 
   private ImagePrefix encode(Prompt prompt, AttentionHook hook) {
     return generator.encodePrefix(
-        pixels.data(),
-        new Shape(pixels.views(), 3, pixels.height(), pixels.width()),
+        new ImageInput(
+            pixels.data(),
+            new Shape(pixels.views(), 3, pixels.height(), pixels.width()),
+            window(pixels.mosaic())),
         Arrays.copyOf(prompt.ids(), prompt.image().end()),
         prompt.image().start(),
         hook);
+  }
+
+  private static @Nullable TileWindow window(@Nullable Mosaic mosaic) {
+    return mosaic == null
+        ? null
+        : new TileWindow(
+            mosaic.tileRows(),
+            mosaic.tileColumns(),
+            mosaic.top(),
+            mosaic.left(),
+            mosaic.rows(),
+            mosaic.columns());
   }
 
   private List<Outcome> runBatches(ImagePrefix prefix, PrefixLook known, List<Row> rows) {

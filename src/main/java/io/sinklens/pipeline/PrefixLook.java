@@ -29,7 +29,7 @@ final class PrefixLook implements AutoCloseable {
     }
     valueNorms =
         rows.stream().anyMatch(row -> row.variant().contributes())
-            ? new ValueNorms(operators, decoder.headDim(), layers)
+            ? new ValueNorms(operators, layers)
             : null;
   }
 

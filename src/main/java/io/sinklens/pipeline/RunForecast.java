@@ -4,6 +4,7 @@ import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.dataset.RowFailedException;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.Families;
+import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.Prompt;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.RgbImage;
@@ -35,11 +36,7 @@ public record RunForecast(int prefixTokens, double ownTokens, String memory) {
     for (RunSettings.Variant variant : settings.variants()) {
       ResolvedVariant.of(variant, preset, settings.statistics().level());
     }
-    int imageTokens =
-        LoadedModel.imageRule(settings.model(), blueprint)
-            .apply(new RgbImage(1, 1, new byte[RgbImage.CHANNELS]))
-            .grid()
-            .tokens();
+    int imageTokens = imageTokens(LoadedModel.imageRule(settings.model(), blueprint));
     int prefixTokens = 0;
     long ownTokens = 0;
     int prompts = 0;
@@ -69,5 +66,18 @@ public record RunForecast(int prefixTokens, double ownTokens, String memory) {
             blueprint,
             folder.storedDtype(),
             LoadedModel.dtype(settings.model().dtype(), folder.storedDtype())));
+  }
+
+  /** Those of a usual photograph; with some rules they depend on the image. */
+  private static int imageTokens(ImageRule rule) {
+    int width = 640;
+    int height = 480;
+    try {
+      return rule.apply(new RgbImage(width, height, new byte[width * height * RgbImage.CHANNELS]))
+          .grid()
+          .tokens();
+    } catch (RowFailedException e) {
+      throw new IllegalStateException("Cannot apply image rule " + rule.name(), e);
+    }
   }
 }

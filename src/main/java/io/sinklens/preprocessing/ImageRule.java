@@ -1,5 +1,7 @@
 package io.sinklens.preprocessing;
 
+import io.sinklens.dataset.FailureKind;
+import io.sinklens.dataset.RowFailedException;
 import io.sinklens.preprocessing.ImageGrid.Region;
 import io.sinklens.preprocessing.ImageGrid.View;
 import io.sinklens.preprocessing.PillowResize.Axis;
@@ -10,10 +12,15 @@ import java.util.List;
  *
  * <p>{@link ImageRules} reads a checkpoint's own.
  */
-public sealed interface ImageRule {
+public interface ImageRule {
 
-  /** Pixel values and the grid of an image of any size. */
-  PixelValues apply(RgbImage image);
+  /**
+   * Pixel values and the grid of an image.
+   *
+   * @throws RowFailedException {@link FailureKind#UNSUPPORTED_INPUT} for an image that the rule's
+   *     reference code refuses too
+   */
+  PixelValues apply(RgbImage image) throws RowFailedException;
 
   /** Its name in settings and manifests, such as {@code crop}. */
   String name();
@@ -157,7 +164,7 @@ public sealed interface ImageRule {
     ImageGrid grid =
         new ImageGrid(
             image.width(), image.height(), List.of(new View(0, 0, patches, patches, region)));
-    return new PixelValues(normalization.apply(view), 1, view.height(), view.width(), grid);
+    return PixelValues.of(view, grid, normalization);
   }
 
   private static void requirePatches(int size, int patchSize) {

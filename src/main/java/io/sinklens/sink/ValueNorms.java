@@ -16,18 +16,15 @@ import io.sinklens.tensor.Operators;
 public final class ValueNorms implements AttentionHook, AutoCloseable {
   private final Operators operators;
   private final NDManager manager;
-  private final int headSize;
   private final NDArray[] norms; // by layer, [heads, prefix key]
 
   /**
    * Prepares for one prefix pass.
    *
-   * @param headSize width of a head
    * @param layers layers of the decoder
    */
-  public ValueNorms(Operators operators, int headSize, int layers) {
+  public ValueNorms(Operators operators, int layers) {
     this.operators = operators;
-    this.headSize = headSize;
     manager = operators.manager().newSubManager();
     norms = new NDArray[layers];
   }
@@ -39,8 +36,7 @@ public final class ValueNorms implements AttentionHook, AutoCloseable {
 
   @Override
   public void onNormedInput(int layer, NDArray normed, LlamaDecoder.Projections projections) {
-    norms[layer] =
-        operators.valueNorms(normed, projections.value(), projections.output(), headSize);
+    norms[layer] = operators.valueNorms(projections.values(normed), projections.output());
     norms[layer].attach(manager);
   }
 

@@ -17,6 +17,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
@@ -167,6 +168,18 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
+   * Angles where every token has three positions.
+   *
+   * @param positions int64 {@code [3, token]}
+   * @param sections how many frequencies turn by the first, second and third position
+   * @return float32 {@code [1, token, headSize]}, the head size twice the sum of the sections
+   */
+  public NDArray sectionedRopeAngles(NDArray positions, double theta, List<Integer> sections) {
+    long[] sizes = sections.stream().mapToLong(Integer::longValue).toArray();
+    return run(positions, "sectioned_rope_angles", positions, theta, sizes);
+  }
+
+  /**
    * Turns the two halves of every head by its position's angle.
    *
    * @param x {@code [row, heads, token, headSize]}
@@ -296,13 +309,12 @@ public final class Operators implements AutoCloseable {
    * How far a token moves the residual stream for each unit of attention a head gives it: the
    * length of its value behind the output projection, in float32.
    *
-   * @param normed what the projections read, {@code [1, token, hidden]}
-   * @param value {@code [key-value heads · headSize, hidden]}
+   * @param values {@code [1, key-value heads, token, headSize]}
    * @param output {@code [hidden, heads · headSize]}
    * @return {@code [heads, token]}
    */
-  public NDArray valueNorms(NDArray normed, NDArray value, NDArray output, int headSize) {
-    return run(normed, "value_norms", normed, value, output, Long.valueOf(headSize));
+  public NDArray valueNorms(NDArray values, NDArray output) {
+    return run(values, "value_norms", values, output);
   }
 
   @Override

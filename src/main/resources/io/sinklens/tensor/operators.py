@@ -86,6 +86,17 @@ class Operators(Module):
     angles = torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies)
     return torch.cat([angles, angles], -1)
 
+  # Angles where each token has three positions [3, S]: the first frequencies turn by the first, the
+  # next by the second, the last by the third, as many as sections says; doubled, [1, S, D], float32.
+  def sectioned_rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, sections: List[int]) -> Tensor:
+    D = torch.mul(torch.add(torch.add(sections[0], sections[1]), sections[2]), 2)
+    exponents = torch.div(torch.arange(0, D, 2, dtype=6, layout=None, device=None, pin_memory=None), D)
+    frequencies = torch.reciprocal(torch.pow(theta, exponents))
+    angles = torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies)
+    parts = torch.split_with_sizes(angles, sections, -1)
+    chosen = torch.cat([torch.select(parts[0], 0, 0), torch.select(parts[1], 0, 1), torch.select(parts[2], 0, 2)], -1)
+    return torch.unsqueeze(torch.cat([chosen, chosen], -1), 0)
+
   # x [R, H, S, D] with the halves of D turned by cos and sin [R or 1, S, D].
   def rope(self: __torch__.Operators, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     halves = torch.chunk(x, 2, -1)
@@ -186,14 +197,12 @@ class Operators(Module):
   # --- Sinks
 
   # For every head and token the length of the token's value behind the output projection, float32:
-  # x [1, S, hidden], value_w [K * D, hidden], output_w [hidden, H * D] to [H, S].
-  def value_norms(self: __torch__.Operators, x: Tensor, value_w: Tensor, output_w: Tensor, head_size: int) -> Tensor:
-    S = torch.size(x, 1)
-    K = torch.floordiv(torch.size(value_w, 0), head_size)
-    H = torch.floordiv(torch.size(output_w, 1), head_size)
-    v = torch.to(torch.linear(x, value_w), 6, False, False, None)
-    v = torch.repeat_interleave(torch.transpose(torch.reshape(v, [S, K, head_size]), 0, 1), torch.floordiv(H, K), 0)
-    w = torch.transpose(torch.reshape(torch.to(output_w, 6, False, False, None), [-1, H, head_size]), 0, 1)
+  # values [1, K, S, D], output_w [hidden, H * D] to [H, S].
+  def value_norms(self: __torch__.Operators, values: Tensor, output_w: Tensor) -> Tensor:
+    _, K, S, D = torch.size(values)
+    H = torch.floordiv(torch.size(output_w, 1), D)
+    v = torch.repeat_interleave(torch.to(torch.squeeze(values, 0), 6, False, False, None), torch.floordiv(H, K), 0)
+    w = torch.transpose(torch.reshape(torch.to(output_w, 6, False, False, None), [-1, H, D]), 0, 1)
     gram = torch.matmul(torch.transpose(w, 1, 2), w)
     return torch.sqrt(torch.clamp_min(torch.sum(torch.mul(torch.matmul(v, gram), v), [-1]), 0))
 

@@ -37,17 +37,17 @@ class LlavaCheckpointTest {
     return Stream.of(
         refusal(
             text -> text.putObject("rope_scaling").put("rope_type", "linear").put("factor", 2),
-            "config.json: text_config.rope_scaling.rope_type must be default, not \"linear\""),
+            "config.json: text_config.rope_scaling.rope_type must be one of default, dynamic, not \"linear\""),
         refusal(
-            text -> text.putObject("rope_scaling").put("type", "dynamic").put("factor", 2),
-            "config.json: text_config.rope_scaling.type must be default, not \"dynamic\""),
+            text -> text.putObject("rope_scaling").put("type", "yarn").put("factor", 2),
+            "config.json: text_config.rope_scaling.type must be one of default, dynamic, not \"yarn\""),
         refusal(
             text -> text.putObject("rope_scaling").put("factor", 2),
             "config.json: text_config.rope_scaling.factor must be absent, not 2: scaled rotary"
                 + " positions are not supported"),
         refusal(
             text -> text.putObject("rope_parameters").put("rope_type", "llama3"),
-            "config.json: text_config.rope_parameters.rope_type must be default, not \"llama3\""),
+            "config.json: text_config.rope_parameters.rope_type must be one of default, dynamic, not \"llama3\""),
         refusal(
             text -> text.put("hidden_act", "relu"),
             "Activation must be one of gelu, gelu_pytorch_tanh, quick_gelu, silu, not relu"),

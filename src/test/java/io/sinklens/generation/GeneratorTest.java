@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.within;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.generation.Generated.Finish;
 import io.sinklens.generation.Generated.TokenLogprob;
+import io.sinklens.model.ImageInput;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
@@ -218,10 +219,7 @@ class GeneratorTest {
     float[] pixels = new float[3 * SIDE * SIDE];
     int[] ids = new int[2 + IMAGE_TOKENS + 1];
     Arrays.fill(ids, IMAGE_ID);
-    assertThatThrownBy(
-            () ->
-                generator.encodePrefix(
-                    pixels, new Shape(1, 3, SIDE, SIDE), ids, 2, AttentionHook.NONE))
+    assertThatThrownBy(() -> generator.encodePrefix(image(pixels), ids, 2, AttentionHook.NONE))
         .isInstanceOf(IllegalStateException.class)
         .hasMessage(
             "Cannot place the image: the prompt holds 17 image tokens but the encoder made 16");
@@ -253,6 +251,10 @@ class GeneratorTest {
     Arrays.fill(ids, IMAGE_ID);
     ids[0] = 1;
     ids[1] = 275;
-    return generator.encodePrefix(pixels, new Shape(1, 3, SIDE, SIDE), ids, 2, AttentionHook.NONE);
+    return generator.encodePrefix(image(pixels), ids, 2, AttentionHook.NONE);
+  }
+
+  private static ImageInput image(float[] pixels) {
+    return new ImageInput(pixels, new Shape(1, 3, SIDE, SIDE), null);
   }
 }

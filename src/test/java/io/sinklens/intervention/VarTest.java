@@ -14,6 +14,7 @@ import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.AttentionParts;
 import io.sinklens.model.decoder.KeyValueCache;
 import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.SharedPrefix;
 import io.sinklens.sink.LayerSinks;
 import io.sinklens.sink.PrefixSinkValues;
@@ -207,7 +208,11 @@ class VarTest {
 
     Batch(VarSettings settings, float[]... prefixStates) {
       values = new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, LAYERS);
-      prefix = model.decoder().newCache(manager, 1, PREFIX_KEYS).share(0, PREFIX_KEYS);
+      prefix =
+          model
+              .decoder()
+              .newCache(manager, 1, PREFIX_KEYS)
+              .share(0, RotaryPositions.sequential(PREFIX_KEYS));
       cache = model.decoder().newCache(manager, 1, 3);
       for (int layer = 2; layer < LAYERS; layer++) {
         values.onHiddenStates(layer, states(prefixStates));

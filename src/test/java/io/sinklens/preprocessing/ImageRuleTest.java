@@ -4,6 +4,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
+import io.sinklens.dataset.RowFailedException;
 import io.sinklens.preprocessing.ImageGrid.Region;
 import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
@@ -35,7 +36,8 @@ class ImageRuleTest {
       float second,
       float third,
       float middle,
-      float last) {
+      float last)
+      throws RowFailedException {
     float[] data = CROP.apply(SyntheticImage.of(width, height)).data();
     requireValues(data, sum, absoluteSum, first, second, third, middle, last);
   }
@@ -56,7 +58,8 @@ class ImageRuleTest {
       float second,
       float third,
       float middle,
-      float last) {
+      float last)
+      throws RowFailedException {
     float[] data = STRETCH.apply(SyntheticImage.of(width, height)).data();
     requireValues(data, sum, absoluteSum, first, second, third, middle, last);
   }
@@ -68,13 +71,8 @@ class ImageRuleTest {
     "333, 517, 39996.1032, 186986.1164, -0.011255, -0.011196, -0.001333"
   })
   void padsAsTheOriginalLlavaDoes(
-      int width,
-      int height,
-      double sum,
-      double absoluteSum,
-      float first,
-      float middle,
-      float last) {
+      int width, int height, double sum, double absoluteSum, float first, float middle, float last)
+      throws RowFailedException {
     float[] data = PAD.apply(SyntheticImage.of(width, height)).data();
     requireValues(data, sum, absoluteSum, first, first, first, middle, last);
   }
@@ -105,7 +103,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void mapsCroppedTokensToTheMiddleOfTheImage() {
+  void mapsCroppedTokensToTheMiddleOfTheImage() throws RowFailedException {
     // 640 x 480 becomes 448 x 336; 56 columns go on either side, 80 in the original.
     ImageGrid grid = CROP.apply(SyntheticImage.of(640, 480)).grid();
     assertThat(grid.tokens()).isEqualTo(576);
@@ -116,7 +114,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void mapsPaddedTokensBeyondTheImage() {
+  void mapsPaddedTokensBeyondTheImage() throws RowFailedException {
     ImageGrid grid = PAD.apply(SyntheticImage.of(640, 481)).grid();
     // (640 - 481) / 2 = 79 rows above.
     requireRegion(grid.views().get(0).region(), 0, -79, 640, 640);
@@ -124,7 +122,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void mapsStretchedTokensToAllOfTheImage() {
+  void mapsStretchedTokensToAllOfTheImage() throws RowFailedException {
     ImageGrid grid = STRETCH.apply(SyntheticImage.of(480, 240)).grid();
     assertThat(grid.tokens()).isEqualTo(576);
     requireRegion(grid.views().get(0).region(), 0, 0, 480, 240);
@@ -141,7 +139,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void padsWithBlackWhereTheCropIsLargerThanTheImage() {
+  void padsWithBlackWhereTheCropIsLargerThanTheImage() throws RowFailedException {
     ImageRule rule = new ResizeAndCrop(2, 5, 1, plain());
     PixelValues values = rule.apply(new RgbImage(2, 2, filled(2 * 2, 255)));
     // floor((2 - 5) / 2) = -2: two black rows and columns before, one after.
@@ -156,7 +154,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void leavesPixelsOfAnImageOfTheRightSizeAlone() {
+  void leavesPixelsOfAnImageOfTheRightSizeAlone() throws RowFailedException {
     RgbImage image = SyntheticImage.of(28, 28);
     float[] cropped = new ResizeAndCrop(28, 28, 14, plain()).apply(image).data();
     float[] padded = new PadToSquare(28, 14, plain()).apply(image).data();
@@ -166,7 +164,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void takesLongAndNarrowImages() {
+  void takesLongAndNarrowImages() throws RowFailedException {
     RgbImage line = new RgbImage(200_000, 1, filled(200_000, 7));
     assertThat(CROP.apply(line).data()).hasSize(3 * 336 * 336).doesNotContain(Float.NaN);
     assertThat(PAD.apply(line).data()).hasSize(3 * 336 * 336).doesNotContain(Float.NaN);
@@ -176,7 +174,7 @@ class ImageRuleTest {
   }
 
   @Test
-  void takesOnePixel() {
+  void takesOnePixel() throws RowFailedException {
     RgbImage pixel = new RgbImage(1, 1, filled(1, 51));
     assertThat(new ResizeAndCrop(4, 4, 2, plain()).apply(pixel).data()).containsOnly(0.2f);
     assertThat(new PadToSquare(4, 2, plain()).apply(pixel).data()).containsOnly(0.2f);

@@ -13,6 +13,7 @@ import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.AttentionParts;
 import io.sinklens.model.decoder.KeyValueCache;
 import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.SharedPrefix;
 import io.sinklens.sink.SinkRule.Comparison;
 import io.sinklens.sink.SinkRule.SinkTokens;
@@ -234,7 +235,8 @@ class SinkDetectorTest {
       try (SinkDetector detector =
           new SinkDetector(model.operators(), values, 1, rules, promptLengths)) {
         KeyValueCache cache = model.decoder().newCache(manager, 2, 4);
-        SharedPrefix prefix = model.decoder().newCache(manager, 1, 2).share(0, 2);
+        SharedPrefix prefix =
+            model.decoder().newCache(manager, 1, 2).share(0, RotaryPositions.sequential(2));
         // The second row's second token is padding, however much it looks like a sink.
         detector.onPass(
             new Pass(prefix, cache, positions(new long[][] {{0, 1}, {0, 1}}), 2, new int[] {1, 0}));
@@ -309,7 +311,10 @@ class SinkDetectorTest {
       }
     }
     return new Pass(
-        model.decoder().newCache(manager, 1, prefixKeys).share(0, prefixKeys),
+        model
+            .decoder()
+            .newCache(manager, 1, prefixKeys)
+            .share(0, RotaryPositions.sequential(prefixKeys)),
         model.decoder().newCache(manager, promptLengths.length, capacity),
         positions(positions),
         longest,

@@ -570,8 +570,7 @@ class OperatorsTest {
     int keyValueHeads = 2;
     int headSize = 3;
     int hidden = 8;
-    Doubles x = random(dtype, 1, 5, hidden);
-    Doubles value = random(dtype, keyValueHeads * headSize, hidden);
+    Doubles values = random(dtype, 1, keyValueHeads, 5, headSize);
     Doubles output = random(dtype, hidden, heads * headSize);
 
     check(
@@ -583,19 +582,29 @@ class OperatorsTest {
               for (int out = 0; out < hidden; out++) {
                 double sum = 0;
                 for (int d = 0; d < headSize; d++) {
-                  for (int in = 0; in < hidden; in++) {
-                    sum +=
-                        x.at(0, i[1], in)
-                            * value.at(group * headSize + d, in)
-                            * output.at(out, i[0] * headSize + d);
-                  }
+                  sum += values.at(0, group, i[1], d) * output.at(out, i[0] * headSize + d);
                 }
                 squares += sum * sum;
               }
               return Math.sqrt(squares);
             }),
         dtype,
-        operators.valueNorms(array(x, dtype), array(value, dtype), array(output, dtype), headSize));
+        operators.valueNorms(array(values, dtype), array(output, dtype)));
+  }
+
+  @Test
+  void turnsEachSectionOfFrequenciesByItsOwnPosition() {
+    List<Integer> sections = List.of(1, 2, 1); // Head size 8.
+    long[] positions = {3, 0, 7, 1, 2, 5}; // [axis, token]
+    double theta = 100;
+    int[] axes = {0, 1, 1, 2};
+
+    check(
+        Doubles.of(
+            shape(1, 2, 8),
+            i -> positions[2 * axes[i[2] % 4] + i[1]] * Math.pow(theta, -(i[2] % 4) / 4.0)),
+        Dtype.FLOAT32,
+        operators.sectionedRopeAngles(manager.create(positions, new Shape(3, 2)), theta, sections));
   }
 
   // --- All operators

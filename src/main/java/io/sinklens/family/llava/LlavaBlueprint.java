@@ -145,7 +145,7 @@ final class LlavaBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        (pixels, hook) -> {
+        (pixels, window, hook) -> {
           NDArray features = vision.encode(pixels);
           if (hook.asks(Point.VISION_OUTPUT, 0)) {
             hook.onVisionOutput(features);

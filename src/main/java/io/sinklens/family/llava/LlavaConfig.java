@@ -38,7 +38,7 @@ record LlavaConfig(
     LlavaConfig config =
         new LlavaConfig(
             ClipVisionConfig.of(json.child("vision_config")),
-            LlamaConfig.of(json.child("text_config")),
+            LlamaConfig.of(json.child("text_config"), "llama"),
             json.has("image_token_id")
                 ? json.integer("image_token_id") // The name since version 5.
                 : json.integer("image_token_index", 32000),

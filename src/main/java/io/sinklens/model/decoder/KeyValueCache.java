@@ -57,12 +57,13 @@ public final class KeyValueCache {
    * What one row holds, as a prefix for others; views that live as long as this cache's manager.
    *
    * @param row the row to share
-   * @param length its tokens
+   * @param positions where its tokens stand, and where text goes on
    */
-  public SharedPrefix share(int row, int length) {
-    NDIndex index = new NDIndex("{}, :, :{}", row, length);
+  public SharedPrefix share(int row, RotaryPositions positions) {
+    NDIndex index = new NDIndex("{}, :, :{}", row, positions.tokens());
     return new SharedPrefix(
-        length,
+        positions.tokens(),
+        positions.next(),
         keys.stream().map(key -> key.get(index)).toList(),
         values.stream().map(value -> value.get(index)).toList());
   }

@@ -6,13 +6,17 @@ import ai.djl.ndarray.index.NDIndex;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.model.decoder.AttentionHook.Point;
+import io.sinklens.model.decoder.LlamaConfig.Projection;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
- * The LLaMA decoder, which Vicuna shares: grouped-query attention, rotary positions, gated MLP.
+ * The LLaMA decoder, which Vicuna shares: grouped-query attention, rotary positions, gated MLP. So
+ * do Mistral, Qwen2 (with biases, in Qwen2-VL with three rotary positions a token) and InternLM2
+ * (with its projections in one map).
  *
  * <p>Follows {@code models/llama/modeling_llama.py} of transformers 4.57: norms, softmax and rotary
  * angles in float32, everything else in the weights' dtype. Immutable: the changing part is the
@@ -54,6 +58,7 @@ public final class LlamaDecoder {
             operators.manager(), new Shape(config.numKeyValueHeads(), 0, config.headDim()), dtype);
     noPrefix =
         new SharedPrefix(
+            0,
             0,
             layers.stream().map(layer -> nothing).toList(),
             layers.stream().map(layer -> nothing).toList());
@@ -135,11 +140,21 @@ public final class LlamaDecoder {
       this.hook = hook;
       NDArray own = pass.positions().duplicate();
       own.attach(scope);
-      NDArray positions = own.add(pass.prefix().length());
-      NDArray angles = operators.ropeAngles(positions, config.ropeTheta(), config.headDim());
+      NDArray angles = angles(own, scope);
       cos = operators.to(angles.cos(), dtype);
       sin = operators.to(angles.sin(), dtype);
       mask = operators.causalMask(own, pass.ownKeys(), dtype);
+    }
+
+    /** Float32 {@code [row, query, headSize]}. */
+    private NDArray angles(NDArray own, NDManager scope) {
+      RotaryPositions rotary = pass.rotary();
+      if (rotary == null || config.rope().sections().isEmpty()) {
+        NDArray positions = own.add(pass.prefix().nextPosition());
+        return operators.ropeAngles(positions, config.ropeTheta(), config.headDim());
+      }
+      return operators.sectionedRopeAngles(
+          rotary.axes(scope), config.ropeTheta(), config.rope().sections());
     }
   }
 
@@ -155,7 +170,7 @@ public final class LlamaDecoder {
       int hidden = config.hiddenSize();
       int intermediate = config.intermediateSize();
       inputNorm = weights.get("input_layernorm.weight", hidden);
-      attention = new Projections(config, weights.under("self_attn"));
+      attention = new Projections(weights.under("self_attn"));
       postAttentionNorm = weights.get("post_attention_layernorm.weight", hidden);
       gate = weights.get("mlp.gate_proj.weight", intermediate, hidden);
       up = weights.get("mlp.up_proj.weight", intermediate, hidden);
@@ -167,10 +182,10 @@ public final class LlamaDecoder {
       if (step.hook.asks(Point.NORMED_INPUT, index)) {
         step.hook.onNormedInput(index, normed, attention);
       }
-      NDArray query = rotated(normed, attention.query, config.numAttentionHeads(), step);
-      NDArray key = rotated(normed, attention.key, config.numKeyValueHeads(), step);
-      NDArray value = heads(normed, attention.value, config.numKeyValueHeads());
-      step.pass.cache().append(index, key, value, step.pass.positions());
+      Heads heads = attention.project(normed);
+      NDArray query = operators.rope(heads.query, step.cos, step.sin);
+      NDArray key = operators.rope(heads.key, step.cos, step.sin);
+      step.pass.cache().append(index, key, heads.value, step.pass.positions());
       boolean last = index == config.numHiddenLayers() - 1;
       if (last && !step.pass.answers() && !asksBeyondKeys(step.hook, index)) {
         return hidden;
@@ -222,18 +237,6 @@ public final class LlamaDecoder {
       }
       return operators.attend(weights.prefix(), weights.own(), prefix.value(index), ownValue);
     }
-
-    private NDArray rotated(NDArray normed, NDArray projection, int heads, Step step) {
-      return operators.rope(heads(normed, projection, heads), step.cos, step.sin);
-    }
-
-    private NDArray heads(NDArray normed, NDArray projection, int heads) {
-      Shape shape = normed.getShape();
-      return operators
-          .linear(normed, projection)
-          .reshape(shape.get(0), shape.get(1), heads, config.headDim())
-          .transpose(0, 2, 1, 3); // [row, heads, query, headSize]
-    }
   }
 
   private static boolean asksBeyondKeys(AttentionHook hook, int layer) {
@@ -249,41 +252,91 @@ public final class LlamaDecoder {
         both.get(new NDIndex("..., {}:", prefixLength)));
   }
 
-  /** The four projections of one layer's attention. */
-  public static final class Projections {
-    private final NDArray query;
-    private final NDArray key;
-    private final NDArray value;
-    private final NDArray output;
+  /** Each {@code [row, heads, query, headSize]}, keys and values with key-value heads. */
+  private record Heads(NDArray query, NDArray key, NDArray value) {}
 
-    Projections(LlamaConfig config, Weights weights) {
-      int hidden = config.hiddenSize();
-      int queryWidth = config.numAttentionHeads() * config.headDim();
-      int keyWidth = config.numKeyValueHeads() * config.headDim();
-      query = weights.get("q_proj.weight", queryWidth, hidden);
-      key = weights.get("k_proj.weight", keyWidth, hidden);
-      value = weights.get("v_proj.weight", keyWidth, hidden);
-      output = weights.get("o_proj.weight", hidden, queryWidth);
+  /** The projections of one layer's attention. */
+  public final class Projections {
+    private final List<Linear> inputs; // Queries, keys, values; or one for all.
+    private final NDArray output; // [hidden, heads · headSize]
+
+    Projections(Weights weights) {
+      int queries = config.numAttentionHeads() * config.headDim();
+      int keys = config.numKeyValueHeads() * config.headDim();
+      inputs =
+          config.projection() == Projection.GROUPED
+              ? List.of(new Linear(weights, "qkv_proj", queries + 2 * keys))
+              : List.of(
+                  new Linear(weights, "q_proj", queries),
+                  new Linear(weights, "k_proj", keys),
+                  new Linear(weights, "v_proj", keys));
+      output = weights.get("o_proj.weight", config.hiddenSize(), queries);
     }
 
-    /** {@code [heads · headSize, hidden]}. */
-    public NDArray query() {
-      return query;
+    private Heads project(NDArray normed) {
+      if (config.projection() != Projection.GROUPED) {
+        return new Heads(
+            heads(inputs.get(0).apply(normed)),
+            heads(inputs.get(1).apply(normed)),
+            heads(inputs.get(2).apply(normed)));
+      }
+      NDArray grouped = grouped(normed);
+      int group = config.numAttentionHeads() / config.numKeyValueHeads();
+      NDArray queries = grouped.get(new NDIndex(":, :, :, :{}", group));
+      return new Heads(
+          heads(queries),
+          heads(grouped.get(new NDIndex(":, :, :, {}", group))),
+          heads(grouped.get(new NDIndex(":, :, :, {}", group + 1))));
     }
 
-    /** {@code [key-value heads · headSize, hidden]}. */
-    public NDArray key() {
-      return key;
-    }
-
-    /** {@code [key-value heads · headSize, hidden]}. */
-    public NDArray value() {
-      return value;
+    /**
+     * The values of a normed input {@code [row, query, hidden]}: {@code [row, key-value heads,
+     * query, headSize]}.
+     */
+    public NDArray values(NDArray normed) {
+      return config.projection() == Projection.GROUPED
+          ? heads(
+              grouped(normed)
+                  .get(
+                      new NDIndex(
+                          ":, :, :, {}",
+                          config.numAttentionHeads() / config.numKeyValueHeads() + 1)))
+          : heads(inputs.get(2).apply(normed));
     }
 
     /** {@code [hidden, heads · headSize]}. */
     public NDArray output() {
       return output;
+    }
+
+    /** {@code [row, query, key-value heads, queries of the group + key + value, headSize]}. */
+    private NDArray grouped(NDArray normed) {
+      NDArray projected = inputs.get(0).apply(normed);
+      Shape shape = projected.getShape();
+      return projected.reshape(
+          shape.get(0), shape.get(1), config.numKeyValueHeads(), -1, config.headDim());
+    }
+
+    private NDArray heads(NDArray projected) {
+      Shape shape = projected.getShape();
+      return projected
+          .reshape(shape.get(0), shape.get(1), -1, config.headDim())
+          .transpose(0, 2, 1, 3); // [row, heads, query, headSize]
+    }
+  }
+
+  /** A linear map of the residual stream, with bias where the projections have one. */
+  private final class Linear {
+    private final NDArray weight; // [out, hidden]
+    private final @Nullable NDArray bias; // [out]
+
+    Linear(Weights weights, String name, int width) {
+      weight = weights.get(name + ".weight", width, config.hiddenSize());
+      bias = config.projection() == Projection.BIASED ? weights.get(name + ".bias", width) : null;
+    }
+
+    NDArray apply(NDArray x) {
+      return bias == null ? operators.linear(x, weight) : operators.linear(x, weight, bias);
     }
   }
 }

@@ -2,7 +2,9 @@ package io.sinklens.model.decoder;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.DataType;
 import java.util.Arrays;
+import org.jspecify.annotations.Nullable;
 
 /**
  * One run of a batch through the layers: which tokens, after which prefix, with which cache.
@@ -16,6 +18,24 @@ public final class Pass {
   private final NDArray positions;
   private final int ownKeys;
   private final int[] answerQueries;
+  private final @Nullable RotaryPositions rotary;
+
+  /**
+   * Describes a pass over a prefix itself, of one row, which gives no answer token.
+   *
+   * @param noPrefix what an empty prefix is to the decoder
+   * @param cache filled by the pass
+   * @param rotary where the tokens stand
+   * @param owner of what the pass needs
+   */
+  public Pass(SharedPrefix noPrefix, KeyValueCache cache, RotaryPositions rotary, NDManager owner) {
+    this.prefix = noPrefix;
+    this.cache = cache;
+    this.positions = owner.arange(0, rotary.tokens(), 1, DataType.INT64).expandDims(0);
+    this.ownKeys = rotary.tokens();
+    this.answerQueries = new int[] {-1};
+    this.rotary = rotary;
+  }
 
   /**
    * Describes a pass.
@@ -38,6 +58,7 @@ public final class Pass {
     this.positions = positions;
     this.ownKeys = ownKeys;
     this.answerQueries = answerQueries.clone();
+    this.rotary = null;
   }
 
   public SharedPrefix prefix() {
@@ -51,6 +72,11 @@ public final class Pass {
   /** Own positions of the queries, int64 {@code [row, query]}. */
   public NDArray positions() {
     return positions;
+  }
+
+  /** Where the queries stand for rotary embedding, where that is not one behind the other. */
+  @Nullable RotaryPositions rotary() {
+    return rotary;
   }
 
   /** Own keys a row can ever hold in this batch. */

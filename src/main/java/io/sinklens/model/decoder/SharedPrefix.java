@@ -11,12 +11,14 @@ import java.util.List;
  */
 public final class SharedPrefix {
   private final int length;
+  private final int nextPosition;
   private final List<NDArray> keys;
   private final List<NDArray> values;
 
   /** Takes one array a layer, each {@code [key-value heads, prefix key, headSize]}. */
-  SharedPrefix(int length, List<NDArray> keys, List<NDArray> values) {
+  SharedPrefix(int length, int nextPosition, List<NDArray> keys, List<NDArray> values) {
     this.length = length;
+    this.nextPosition = nextPosition;
     this.keys = List.copyOf(keys);
     this.values = List.copyOf(values);
   }
@@ -24,6 +26,11 @@ public final class SharedPrefix {
   /** Tokens of the prefix. */
   public int length() {
     return length;
+  }
+
+  /** Rotary position of the first token after the prefix. */
+  int nextPosition() {
+    return nextPosition;
   }
 
   NDArray key(int layer) {

@@ -322,7 +322,7 @@ class LlamaDecoderTest {
   private SharedPrefix prefix(int... ids) {
     KeyValueCache cache = cache(1, ids.length);
     pass(decoder.noPrefix(), cache, AttentionHook.NONE, ids2d(ids), 0, new int[] {-1});
-    return cache.share(0, ids.length);
+    return cache.share(0, RotaryPositions.sequential(ids.length));
   }
 
   private NDArray pass(
