@@ -27,6 +27,7 @@ import yaml
 from transformers import AutoImageProcessor, LlavaForConditionalGeneration
 
 import golden
+import golden_cases
 import redistribution as var
 import tiny_llava as tiny  # makes the modules of src/main/python known
 import scenes
@@ -44,7 +45,7 @@ SMALLEST_GAP, NEAR_THRESHOLD, NEAR_LIMIT = 2e-3, 1e-4, 2e-5
 """How near two logits may come, a sink value to its threshold (relatively), and a ratio or an image attention to its limit."""
 
 
-class Runner(golden.Runner):
+class Runner(golden.LlavaRunner):
     """A checkpoint folder, computed in float32 with the folder's own image processor."""
 
     max_new_tokens = 40
@@ -69,13 +70,13 @@ def candidates() -> Iterator[scenes.Example]:
             yield example
 
 
-def clear(run: golden.VarRun) -> bool:
+def clear(run: golden_cases.VarRun) -> bool:
     near_threshold, near_limit = run.margins()
     moves = run.settings.mode != "observe"
     return min(run.answer.gaps) >= SMALLEST_GAP and near_threshold >= NEAR_THRESHOLD and not (moves and near_limit < NEAR_LIMIT)
 
 
-def run_document(run: golden.VarRun) -> dict[str, Any]:
+def run_document(run: golden_cases.VarRun) -> dict[str, Any]:
     layers = [{key: layer[key] for key in ("layer", "image_positions", "text_positions")} for layer in run.sinks_document()]
     document = {"answer_token_ids": run.answer.ids, "answer": run.answer.text, "sinks": layers}
     if run.settings.mode != "observe":
@@ -87,8 +88,8 @@ def ask(runner: Runner, example: scenes.Example, name: str, settings: dict[str, 
     """The first clear questions on an image, or fewer where there are too few."""
     entries = []
     for question in example.questions:
-        case = golden.Case(name, question.text, "vicuna-v1")
-        runs = {variant: golden.run_var(runner, case, each, None) for variant, each in settings.items()}
+        case = golden_cases.Case(name, question.text, "vicuna-v1")
+        runs = {variant: golden_cases.run_var(runner, case, each, None) for variant, each in settings.items()}
         if all(map(clear, runs.values())):
             entry = {"image": name, "question": question.text, "category": question.kind, "right_answer": question.answer}
             entries.append(entry | {variant: run_document(run) for variant, run in runs.items()})

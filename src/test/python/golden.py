@@ -10,11 +10,12 @@ thread. The output is a function of this folder's scripts and of the versions in
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,14 @@ from transformers import AutoImageProcessor, AutoProcessor, LlavaForConditionalG
 from transformers.models.llava.image_processing_llava import LlavaImageProcessor
 
 import redistribution as var
+from golden_cases import Answer, Case, Runner, choose_cases, write_cases, write_var
 import sample_images
 import tiny_llava as tiny
 from redistribution import VarSettings
 
 SEED = 20240229
-MAX_NEW_TOKENS = 12
+FAMILIES: list[str] = []
+"""Modules of this folder with `write(output: Path, release: redistribution.Release, seed: int)`: the other families' checkpoints."""
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions. "
@@ -196,51 +199,16 @@ def bfloat16() -> tiny.TinyLlava:
 # ------------------------------------------------------------------------------------------------------- answering
 
 
-@dataclass(frozen=True)
-class Case:
-    image: str
-    question: str
-    template: str
-    image_rule: str = "crop"
-
-    @property
-    def parts(self) -> tuple[str, str]:
-        before, after = TEMPLATES[self.template]
-        return before, after.format(self.question)
-
-    @property
-    def prompt(self) -> str:
-        return tiny.IMAGE.join(self.parts)
-
-
-@dataclass(frozen=True)
-class Answer:
-    ids: list[int]
-    text: str
-    logprob: float
-    gaps: list[float]
-    prompt_logits: torch.Tensor  # of the last prompt token
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "answer_token_ids": self.ids,
-            "answer": self.text,
-            "finish_reason": "stop" if self.ids[-1] == tiny.EOS_ID else "length",
-            "answer_logprob": self.logprob,
-            "top_two_gaps": [round(gap, 6) for gap in self.gaps],
-        }
-
-
-class Runner:
-    """One checkpoint with its model in memory: turns cases into model inputs and answers them."""
-
-    max_new_tokens = MAX_NEW_TOKENS
+class LlavaRunner(Runner):
+    """A llava-hf checkpoint."""
 
     def __init__(self, checkpoint: tiny.TinyLlava, model: LlavaForConditionalGeneration, images: Path) -> None:
-        self.checkpoint, self.model, self.images = checkpoint, model, images
+        image_id = tiny.image_token_id(checkpoint.tokenizer)
+        super().__init__(model, model.model.language_model, images, image_id, [tiny.EOS_ID], image_id + 1)
+        self.projector = model.model.multi_modal_projector
+        self.checkpoint = checkpoint
         self.tokenizer = Tokenizer.from_str(json.dumps(checkpoint.tokenizer))
         self.encoder = tiny.PromptEncoder(checkpoint.tokenizer)
-        self.image_id = tiny.image_token_id(checkpoint.tokenizer)
         size = checkpoint.config["vision_config"]["image_size"]
         sizes = {"size": {"shortest_edge": size}, "crop_size": {"height": size, "width": size}}
         self.processors = {
@@ -248,14 +216,18 @@ class Runner:
             "pad": LlavaImageProcessor(**sizes, do_pad=True),
         }
 
+    @staticmethod
+    def parts(case: Case) -> tuple[str, str]:
+        before, after = TEMPLATES[case.template]
+        return before, after.format(case.question)
+
+    def prompt(self, case: Case) -> str:
+        return tiny.IMAGE.join(self.parts(case))
+
     def prompt_ids(self, case: Case) -> list[int]:
-        ids = self.encoder.encode(*case.parts)
+        ids = self.encoder.encode(*self.parts(case))
         where = ids.index(self.image_id)
         return ids[:where] + [self.image_id] * self.checkpoint.image_tokens + ids[where + 1 :]
-
-    def span(self, case: Case) -> tuple[int, int]:
-        start = self.prompt_ids(case).index(self.image_id)
-        return start, start + self.checkpoint.image_tokens
 
     def inputs(self, case: Case) -> dict[str, torch.Tensor]:
         with Image.open(self.images / case.image) as image:
@@ -263,34 +235,8 @@ class Runner:
         ids = torch.tensor([self.prompt_ids(case)])
         return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels.to(self.model.dtype)}
 
-    def prompt(self, case: Case) -> var.Prompt:
-        text = self.model.config.text_config
-        return var.Prompt(self.span(case), text.num_hidden_layers, text.num_attention_heads)
-
-    @torch.inference_mode()
-    def answer(self, case: Case) -> Answer:
-        inputs = self.inputs(case)
-        output = self.model.generate(
-            **inputs, do_sample=False, max_new_tokens=self.max_new_tokens, return_dict_in_generate=True, output_logits=True,
-            eos_token_id=tiny.EOS_ID, pad_token_id=self.image_id + 1,
-        )  # fmt: skip
-        ids = output.sequences[0, inputs["input_ids"].shape[1] :].tolist()
-        logits = torch.stack([step[0] for step in output.logits]).float()
-        top = logits.topk(2).values
-        logprobs = logits.log_softmax(-1).gather(1, torch.tensor(ids)[:, None])
-        text = self.tokenizer.decode(ids, skip_special_tokens=True).strip()
-        return Answer(ids, text, float(logprobs.double().sum()), (top[:, 0] - top[:, 1]).tolist(), logits[0])
-
-    def case_document(self, case: Case) -> dict[str, Any]:
-        return {
-            "image": case.image,
-            "image_rule": case.image_rule,
-            "question": case.question,
-            "template": case.template,
-            "prompt": case.prompt,
-            "prompt_token_ids": self.prompt_ids(case),
-            "image_span": list(self.span(case)),
-        }
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
 def pool() -> list[Case]:
@@ -304,255 +250,15 @@ def pool() -> list[Case]:
     ]
 
 
-def choose_cases(runner: Runner, smallest_gap: float, per_question: int) -> list[tuple[Case, Answer]]:
-    """For every question and template the clearest answer of a few images, and each early stop among those tried.
-
-    Cases whose two best tokens come closer than `smallest_gap` at any step are left out: they would test rounding only.
-    """
-    groups: dict[tuple[str, str], list[Case]] = {}
-    for case in pool():
-        groups.setdefault((case.template, case.question), []).append(case)
-    chosen: list[tuple[Case, Answer]] = []
-    for number, group in enumerate(groups.values()):
-        tried = [group[(number * 7 + step * 5) % len(group)] for step in range(per_question)]
-        answered = [(case, runner.answer(case)) for case in tried]
-        clear = [pair for pair in answered if min(pair[1].gaps) >= smallest_gap]
-        stopped = [pair for pair in clear if pair[1].ids[-1] == tiny.EOS_ID and len(pair[1].ids) > 1]
-        best = max(clear, key=lambda pair: min(pair[1].gaps), default=None)
-        chosen.extend(pair for pair in clear if pair is best or pair in stopped[:1])
+def choose_llava_cases(runner: Runner, smallest_gap: float, per_question: int) -> list[tuple[Case, Answer]]:
+    """Those of `choose_cases`, and some with the image padded to a square."""
+    chosen = choose_cases(runner, pool(), smallest_gap, per_question)
     for case, _ in [pair for pair in chosen if pair[0].image in ("wide.png", "tall.png", "transparent.png")][:4]:
         padded = replace(case, image_rule="pad")
         answer = runner.answer(padded)
         if min(answer.gaps) >= smallest_gap:
             chosen.append((padded, answer))
     return chosen
-
-
-# ----------------------------------------------------------------------------------------------------------- trace
-
-
-@torch.inference_mode()
-def trace(runner: Runner, case: Case, all_logits: bool) -> dict[str, torch.Tensor]:
-    """Stage by stage, the prompt pass of one case."""
-    model, inputs = runner.model, runner.inputs(case)
-    seen: dict[str, torch.Tensor] = {}
-    projector = model.model.multi_modal_projector
-    handle = projector.register_forward_hook(
-        lambda _module, args, output: seen.update({"vision.output": args[0], "projector.output": output})
-    )
-    observer = var.Observer(runner.prompt(case))
-    with var.tapped(model, observer):
-        logits = model(**inputs).logits
-    handle.remove()
-    plain = model(**inputs, output_attentions=True, output_hidden_states=True)
-    assert torch.equal(plain.logits, logits), "the tapped attention is not transformers' eager attention"
-    tensors = {"pixel_values": runner.inputs(case)["pixel_values"][0], "logits": logits[0] if all_logits else logits[0, -1:]}
-    tensors |= {name: value.reshape(-1, value.shape[-1]) for name, value in seen.items()}
-    for layer, (hidden, weights) in enumerate(zip(observer.steps[0].hidden, observer.steps[0].weights, strict=True)):
-        tensors[f"decoder.{layer}.input"] = torch.from_numpy(hidden)
-        tensors[f"decoder.{layer}.attention"] = torch.from_numpy(weights)
-        assert torch.equal(plain.attentions[layer][0].float(), tensors[f"decoder.{layer}.attention"])
-        assert torch.equal(plain.hidden_states[layer][0].float(), tensors[f"decoder.{layer}.input"])
-    return {name: tensor.float().contiguous() for name, tensor in tensors.items()}
-
-
-# ------------------------------------------------------------------------------------------------------------- VAR
-
-
-@dataclass(frozen=True)
-class VarRun:
-    case: Case
-    settings: VarSettings
-    answer: Answer
-    observer: var.Observer
-    sinks: dict[int, np.ndarray]
-
-    def answer_rows(self) -> list[tuple[int, int]]:
-        """(forward pass, query within it) of the query that produced each answer token."""
-        steps = self.observer.steps
-        return [(step, steps[step].weights[0].shape[1] - 1) for step in range(len(self.answer.ids))]
-
-    def selection(self) -> np.ndarray:
-        """[answer token, layer, head]"""
-        steps = self.observer.steps
-        return np.array([[layer[:, query] for layer in steps[step].selected] for step, query in self.answer_rows()]).astype(int)
-
-    def values(self, layer: int) -> np.ndarray:
-        return var.sink_values(self.observer.steps[0].hidden[layer], self.settings.sink_dimensions)
-
-    def sinks_document(self) -> list[dict[str, Any]]:
-        start, end = self.observer.prompt.span
-        return [
-            {
-                "layer": layer,
-                "image_positions": np.nonzero(mask[start:end])[0].tolist(),
-                "text_positions": [int(token) for token in np.nonzero(mask)[0] if not start <= token < end],
-                "max_value": float(self.values(layer)[start:end].max()),
-            }
-            for layer, mask in self.sinks.items()
-        ]
-
-    def sums(self, layer: int, step: int) -> var.GroupSums:
-        weights = self.observer.steps[step].weights[layer]
-        mask = np.zeros(weights.shape[-1], bool)
-        mask[: len(self.sinks[layer])] = self.sinks[layer]
-        return var.group_sums(weights, mask, self.observer.prompt.span)
-
-    def statistics_document(self) -> list[dict[str, Any]]:
-        document = []
-        for layer in self.sinks:
-            rows = [(self.sums(layer, step), query) for step, query in self.answer_rows()]
-            means = {
-                "image_attention": np.mean([sums.image[:, query] for sums, query in rows], 0),
-                "nonsink_ratio": np.mean([sums.nonsink_ratio[:, query] for sums, query in rows], 0),
-                "sink_attention": np.mean([sums.sinks[:, query] for sums, query in rows], 0),
-            }
-            document.append({"layer": layer} | {name: mean.tolist() for name, mean in means.items()})
-        return document
-
-    def margins(self) -> tuple[float, float]:
-        """How close any sink value comes to its threshold, relatively, and any ratio or image attention to its own."""
-        span_end = self.observer.prompt.span[1]
-        near_tau, near_limits = np.inf, np.inf
-        for layer, mask in self.sinks.items():
-            tau = self.settings.sink_threshold
-            near_tau = min(near_tau, np.abs(self.values(layer) / tau - 1).min())
-            if not mask[slice(*self.observer.prompt.span)].any():
-                continue
-            for step in range(len(self.observer.steps)):
-                sums = self.sums(layer, step)
-                rows = slice(span_end if step == 0 else 0, None)
-                gaps = [sums.nonsink_ratio - self.settings.min_nonsink_ratio, sums.image - self.settings.min_image_attention]
-                near_limits = min(near_limits, *(np.abs(gap[:, rows]).min() for gap in gaps))
-        return float(near_tau), float(near_limits)
-
-
-def run_var(runner: Runner, case: Case, settings: VarSettings, release: var.Release | None) -> VarRun:
-    prompt = runner.prompt(case)
-    if settings.mode == "reference":
-        observer: var.Observer = var.ReleasedVar(prompt, settings, release)
-    else:
-        observer = var.PaperVar(prompt, settings) if settings.mode == "paper" else var.Observer(prompt, settings)
-    with var.tapped(runner.model, observer):
-        answer = runner.answer(case)
-    return VarRun(case, settings, answer, observer, dict(observer.sinks))
-
-
-def check_release_agrees(run: VarRun) -> None:
-    """The release must change the rows our formulas change, in the same way, up to its epsilon and its rounding."""
-    span = run.observer.prompt.span
-    for number, step in enumerate(run.observer.steps):
-        rows = slice(span[1] if number == 0 else 0, None)
-        for layer, mask in run.sinks.items():
-            before = step.weights[layer]
-            sinks = np.zeros(before.shape[-1], bool)
-            sinks[: len(mask)] = mask
-            used, selected = var.redistribute(before, sinks, span, run.settings)
-            np.testing.assert_array_equal(selected[:, rows], step.selected[layer][:, rows])
-            used = np.where(selected[..., None], used, before)
-            np.testing.assert_allclose(used[:, rows], step.used[layer][:, rows], rtol=0, atol=1e-6)
-
-
-def variants(base: VarSettings) -> list[VarSettings]:
-    """The base measured without changing anything; then, in each mode, the base and one that moves all sink attention in more
-    heads."""
-    stronger = replace(base, min_nonsink_ratio=round(base.min_nonsink_ratio - 0.15, 4), moved_share=1.0)
-    return [replace(base, mode="observe", name="observe")] + [
-        replace(settings, mode=mode, name=f"{mode}-{settings.moved_share:g}")
-        for mode in ("paper", "reference")
-        for settings in (base, stronger)
-    ]
-
-
-def usable(run: VarRun) -> bool:
-    near_tau, near_limits = run.margins()
-    clear = run.settings.mode == "observe" or near_limits > 1e-4
-    return near_tau > 1e-3 and clear and min(run.answer.gaps) > 2e-3
-
-
-def var_runs(
-    runner: Runner, cases: Sequence[Case], base: VarSettings, release: var.Release, wanted: int = 8
-) -> list[list[VarRun]]:
-    """For each variant the same cases: the first `wanted` that stay clear of every threshold under all variants."""
-    kept: list[list[VarRun]] = []
-    for case in cases:
-        runs = []
-        for settings in variants(base):
-            runs.append(run_var(runner, case, settings, release))
-            if not usable(runs[-1]):
-                break
-        else:
-            kept.append(runs)
-        if len(kept) == wanted:
-            break
-    assert len(kept) == wanted, f"only {len(kept)} usable cases"
-    return [list(runs) for runs in zip(*kept, strict=True)]
-
-
-def write_var(
-    folder: Path, runner: Runner, chosen: Sequence[tuple[Case, Answer]], base: VarSettings, release: var.Release
-) -> None:
-    baseline = {case: answer for case, answer in chosen}
-    numbers = {case: number for number, (case, _) in enumerate(chosen)}
-    eligible = [case for case, _ in chosen if case.image_rule == "crop"]
-    eligible.sort(key=lambda case: case.template != "plain")  # short prompts first: their attention is stored
-    eligible = eligible[:6] + eligible[-1:5:-1]
-    groups = var_runs(runner, eligible, base, release)
-    ranked = sorted(groups[1], key=worth_storing, reverse=True)
-    stored = {run.case for run in ranked[:2]}
-    tensors: dict[str, torch.Tensor] = {}
-    documents = []
-    for runs in groups:
-        settings = runs[0].settings
-        entries = []
-        for run in runs:
-            entry = {"case": numbers[run.case], "image": run.case.image, "question": run.case.question}
-            entry |= run.answer.document()
-            if settings.mode == "reference":
-                check_release_agrees(run)
-            entry["changed"] = run.answer.ids != baseline[run.case].ids
-            entry["sinks"] = run.sinks_document()
-            entry["head_selection"] = None if settings.mode == "observe" else run.selection().tolist()
-            entry["head_statistics"] = run.statistics_document()
-            entry["tensors"] = None
-            if run.case in stored and settings.name in STORED_ATTENTION:
-                entry["tensors"] = f"{settings.name}.case{numbers[run.case]}"
-                tensors |= {f"{entry['tensors']}.{name}": tensor for name, tensor in stored_attention(run).items()}
-            entries.append(entry)
-        document = settings.document()
-        documents.append({"name": document.pop("name"), "settings": document, "cases": entries})
-        report(runs, entries)
-    tiny.write_json(folder / "var.json", {"runs": documents})
-    tiny.write_tensors(folder / "var.safetensors", tensors)
-
-
-def worth_storing(run: VarRun) -> tuple[bool, int, int]:
-    """Short prompts first, then those with visual sinks in many layers, then those with many selected heads."""
-    layers = sum(bool(layer["image_positions"]) for layer in run.sinks_document())
-    return run.case.template == "plain", layers, int(run.selection().sum())
-
-
-def stored_attention(run: VarRun) -> dict[str, torch.Tensor]:
-    """Attention of the prompt pass before and after redistribution from layer 2 on, and the last token's logits."""
-    step, tensors = run.observer.steps[0], {}
-    for layer in range(var.FIRST_SINK_LAYER, run.observer.prompt.layers):
-        tensors[f"decoder.{layer}.attention"] = torch.from_numpy(step.weights[layer])
-        tensors[f"decoder.{layer}.attention_used"] = torch.from_numpy(step.used[layer])
-    tensors["logits"] = run.answer.prompt_logits[None].clone()
-    return tensors
-
-
-def report(runs: Sequence[VarRun], entries: Sequence[dict[str, Any]]) -> None:
-    name = runs[0].settings.name
-    selected = np.concatenate([run.selection()[:, var.FIRST_SINK_LAYER :].reshape(-1) for run in runs]).mean()
-    sinks = [sum(len(layer["image_positions"]) for layer in entry["sinks"]) / len(entry["sinks"]) for entry in entries]
-    empty = sum(not layer["image_positions"] for entry in entries for layer in entry["sinks"])
-    text = sorted({token for entry in entries for layer in entry["sinks"] for token in layer["text_positions"]})
-    margins = np.min([run.margins() for run in runs], 0)
-    print(
-        f"  {name}: selected {selected:.2f} of layers 2+, image sinks a layer {np.mean(sinks):.1f}, layers without {empty}, "
-        f"text sinks {text}, changed {sum(entry['changed'] for entry in entries)} of {len(entries)}, margins {margins}"
-    )
 
 
 # ------------------------------------------------------------------------------------------------------------ files
@@ -572,7 +278,7 @@ def write_tokens(folder: Path, checkpoint: tiny.TinyLlava) -> None:
     tiny.write_json(folder / "tokens.json", document)
 
 
-def check_loads(folder: Path, runner: Runner, cases: Iterable[Case]) -> None:
+def check_loads(folder: Path, runner: LlavaRunner, cases: Iterable[Case]) -> None:
     """The folder, opened by transformers' own loaders, gives the same ids, pixels and logits as the model in memory."""
     if runner.checkpoint.preprocessor is None:  # a folder of transformers 5, which 4 cannot open
         return
@@ -584,20 +290,21 @@ def check_loads(folder: Path, runner: Runner, cases: Iterable[Case]) -> None:
     for case in cases:
         if case.image_rule == "crop" and "<" not in case.question:
             with Image.open(runner.images / case.image) as image:
-                inputs = processor(images=image, text=case.prompt, return_tensors="pt")
+                inputs = processor(images=image, text=runner.prompt(case), return_tensors="pt")
             assert inputs["input_ids"][0].tolist() == runner.prompt_ids(case), case
             assert torch.equal(inputs["pixel_values"].to(runner.model.dtype), runner.inputs(case)["pixel_values"]), case
 
 
-def make_runner(checkpoint: tiny.TinyLlava, images: Path, seed: int) -> Runner:
+def make_runner(checkpoint: tiny.TinyLlava, images: Path, seed: int) -> LlavaRunner:
     """Draws the weights, plants the sinks, and rounds to the checkpoint's dtype."""
     model = tiny.build_model(checkpoint.config)
     tiny.draw_weights(model, seed, STOP_GAIN[checkpoint.name])
-    runner = Runner(checkpoint, model, images)
+    runner = LlavaRunner(checkpoint, model, images)
     looks = [("shapes.png", 5), ("tall.png", 2), ("gray.png", 15), ("noise.png", 9)]  # image, and a token of it
     probes = [Case(image, QUESTIONS[0], template) for template in TEMPLATES for image, _ in looks]
     tiny.plant_sinks(
-        model, [runner.inputs(probe) for probe in probes], SINK_DIMENSIONS[checkpoint.name],
+        model, runner.decoder, model.model.multi_modal_projector.linear_2.weight, [runner.inputs(probe) for probe in probes],
+        [runner.span(probe) for probe in probes], SINK_DIMENSIONS[checkpoint.name],
         image_tokens=[((probe,), looks[probe % len(looks)][1]) for probe in range(len(probes))],
         text_tokens=[8, -6], strength=SINK_STRENGTH,
     )  # fmt: skip
@@ -609,7 +316,6 @@ SINK_STRENGTH = 24.0
 STOP_GAIN = {"llava-mha": 1.25, "llava-gqa": 1.4, "llava-bf16": 0.95}
 SINK_DIMENSIONS = {"llava-mha": (11, 45), "llava-gqa": (7, 50), "llava-bf16": (20, 33)}
 SMALLEST_GAP = {"llava-mha": 5e-3, "llava-gqa": 5e-3, "llava-bf16": 0.15}
-STORED_ATTENTION = {"paper-0.6", "reference-1"}
 VAR = {
     "llava-mha": VarSettings("base", "paper", SINK_DIMENSIONS["llava-mha"], 2.6, 0.7, 0.1, 0.6),
     "llava-gqa": VarSettings("base", "paper", SINK_DIMENSIONS["llava-gqa"], 3.0, 0.6, 0.1, 0.6),
@@ -622,24 +328,16 @@ def write_checkpoint(checkpoint: tiny.TinyLlava, output: Path, release: var.Rele
     runner = make_runner(checkpoint, output / "images", seed)
     tiny.save_checkpoint(checkpoint, runner.model, folder)
     write_tokens(folder, checkpoint)
-    chosen = choose_cases(runner, SMALLEST_GAP[checkpoint.name], 12 if checkpoint.dtype == torch.bfloat16 else 4)
+    chosen = choose_llava_cases(runner, SMALLEST_GAP[checkpoint.name], 12 if checkpoint.dtype == torch.bfloat16 else 4)
     check_loads(folder, runner, [case for case, _ in chosen])
     traced = [number for number, (case, _) in enumerate(chosen) if case.template == "plain"][:2]
-    documents = [runner.case_document(case) | answer.document() | {"trace": None} for case, answer in chosen]
-    tensors: dict[str, torch.Tensor] = {}
-    for index, number in enumerate(traced):
-        documents[number]["trace"] = f"case{index}"
-        stages = trace(runner, chosen[number][0], all_logits=index == 0)
-        tensors |= {f"case{index}.{name}": tensor for name, tensor in stages.items()}
-    tiny.write_tensors(folder / "trace.safetensors", tensors)
-    stops = sum(document["finish_reason"] == "stop" for document in documents)
-    distinct = len({document["answer"] for document in documents})
-    gap = min(min(answer.gaps) for _, answer in chosen)
-    print(f"{checkpoint.name}: {len(documents)} cases, {stops} stop early, {distinct} distinct answers, smallest gap {gap:.4f}")
-    if checkpoint.dtype == torch.bfloat16:
-        chosen = in_float32(runner, chosen, documents)
-    tiny.write_json(folder / "cases.json", {"dtype": str(checkpoint.dtype).removeprefix("torch."), "cases": documents})
-    write_var(folder, runner, chosen, VAR[checkpoint.name], release)
+
+    def float32(documents: list[dict[str, Any]]) -> None:
+        if checkpoint.dtype == torch.bfloat16:
+            chosen[:] = in_float32(runner, chosen, documents)
+
+    write_cases(folder, runner, chosen, traced, str(checkpoint.dtype).removeprefix("torch."), float32)
+    write_var(folder, runner, chosen, VAR[checkpoint.name], release, lambda case: case.image_rule == "crop")
 
 
 def in_float32(
@@ -673,6 +371,8 @@ def main() -> None:
     (arguments.output / "README.md").write_text(readme.format(versions=versions, seed=arguments.seed), "utf-8")
     for number, checkpoint in enumerate((multi_head(), grouped_query(), bfloat16())):
         write_checkpoint(checkpoint, arguments.output, release, arguments.seed + number)
+    for family in FAMILIES:
+        importlib.import_module(family).write(arguments.output, release, arguments.seed)
 
 
 if __name__ == "__main__":

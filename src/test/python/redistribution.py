@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AttentionInterface, AttentionMaskInterface, LlavaForConditionalGeneration
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 from transformers.models.llama.modeling_llama import repeat_kv
 
@@ -275,10 +275,9 @@ AttentionMaskInterface.register("tapped", eager_mask)
 
 
 @contextmanager
-def tapped(model: LlavaForConditionalGeneration, observer: Observer) -> Iterator[None]:
-    """While open, `observer` sits in every layer of the model's decoder."""
+def tapped(decoder: torch.nn.Module, observer: Observer) -> Iterator[None]:
+    """While open, `observer` sits in every layer of the decoder, a model of transformers with `layers` and `config`."""
     global _observer
-    decoder = model.model.language_model
 
     def hook(layer: int) -> Any:
         def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

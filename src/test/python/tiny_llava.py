@@ -174,8 +174,11 @@ def draw_weights(model: LlavaForConditionalGeneration, seed: int, stop_gain: flo
 
 @torch.no_grad()
 def plant_sinks(
-    model: LlavaForConditionalGeneration,
+    model: torch.nn.Module,
+    decoder: torch.nn.Module,
+    projection: torch.Tensor,
     prompts: Sequence[dict[str, torch.Tensor]],
+    spans: Sequence[tuple[int, int]],
     dimensions: tuple[int, int],
     image_tokens: Sequence[tuple[Sequence[int], int]],
     text_tokens: Sequence[int],
@@ -186,10 +189,12 @@ def plant_sinks(
     One neuron looks for the first token, one for each (prompts, image token) given, one for each of the positions
     `text_tokens` of the first prompt. What it looks for is how the input that the layer's MLP sees at that token differs from
     the mean, so tokens that look alike become weaker sinks. Everything else writes little into the sink dimensions.
+
+    `decoder` is the part of `model` with `layers`, `projection` the weight that makes the image's embeddings, and `spans` say
+    where the image tokens of each prompt are.
     """
-    decoder = model.model.language_model
     decoder.embed_tokens.weight[:, dimensions] *= 0.3
-    model.model.multi_modal_projector.linear_2.weight[dimensions, :] *= 0.3
+    projection[dimensions, :] *= 0.3
     for layer in decoder.layers:
         layer.self_attn.o_proj.weight[dimensions, :] *= 0.3
         layer.mlp.down_proj.weight[dimensions, :] *= 0.3
@@ -199,14 +204,12 @@ def plant_sinks(
     for prompt in prompts:
         model(**prompt)
     handle.remove()
-    image = model.config.image_token_index
     patterns = [seen[0][0]]
-    starts = [int((prompt["input_ids"][0] == image).nonzero()[0]) for prompt in prompts]
     for probed, token in image_tokens:
-        patterns.append(torch.stack([seen[prompt][starts[prompt] + token] for prompt in probed]).mean(0))
+        patterns.append(torch.stack([seen[prompt][spans[prompt][0] + token] for prompt in probed]).mean(0))
     patterns.extend(seen[0][position] for position in text_tokens)
     everywhere = torch.cat(seen)
-    images = torch.cat([states[prompt["input_ids"][0] == image] for states, prompt in zip(seen, prompts, strict=True)])
+    images = torch.cat([states[start:end] for states, (start, end) in zip(seen, spans, strict=True)])
     for neuron, pattern in enumerate(patterns):
         contrast = pattern - (images if 0 < neuron <= len(image_tokens) else everywhere).mean(0)
         direction = contrast / contrast.norm()
