@@ -15,7 +15,8 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * A Hugging Face checkpoint folder on local disk: {@code config.json} and safetensors.
+ * A Hugging Face checkpoint folder on local disk: {@code config.json} and safetensors, or folders
+ * of that kind in it.
  *
  * <p>Nothing in it is executed: pickled weights are refused, and so is whatever would have to be
  * combined or decompressed first (adapters, quantised weights, GGUF). Opening reads the headers of
@@ -30,15 +31,30 @@ public final class CheckpointFolder {
   private final Path path;
   private final ConfigJson config;
   private final List<SafetensorsHeader> headers;
+  private final SortedMap<String, CheckpointFolder> parts;
   private final SortedMap<String, TensorInfo> tensors;
   private final Dtype storedDtype;
 
-  private CheckpointFolder(Path path, ConfigJson config, List<SafetensorsHeader> headers) {
+  private CheckpointFolder(
+      Path path,
+      ConfigJson config,
+      List<SafetensorsHeader> headers,
+      SortedMap<String, CheckpointFolder> parts) {
     this.path = path;
     this.config = config;
     this.headers = headers;
+    this.parts = Collections.unmodifiableSortedMap(parts);
     SortedMap<String, TensorInfo> all = new TreeMap<>();
     headers.forEach(header -> all.putAll(header.tensors()));
+    parts.forEach(
+        (name, part) ->
+            part.tensors()
+                .values()
+                .forEach(
+                    tensor -> {
+                      TensorInfo ofPart = tensor.withName(name + "/" + tensor.name());
+                      all.put(ofPart.name(), ofPart);
+                    }));
     this.tensors = Collections.unmodifiableSortedMap(all);
     this.storedDtype = mostStored(path, tensors);
   }
@@ -56,8 +72,13 @@ public final class CheckpointFolder {
       throw refusal(folder, missingConfig(files));
     }
     boolean single = files.contains(WEIGHTS);
-    if (!single && !files.contains(INDEX)) {
-      throw refusal(folder, missingWeights(files));
+    boolean sharded = files.contains(INDEX);
+    SortedMap<String, CheckpointFolder> parts = new TreeMap<>();
+    if (!single && !sharded) {
+      parts.putAll(parts(folder, files));
+      if (parts.isEmpty()) {
+        throw refusal(folder, missingWeights(files));
+      }
     }
     if (files.contains("adapter_config.json")) {
       throw refusal(
@@ -74,7 +95,32 @@ public final class CheckpointFolder {
         config,
         single
             ? List.of(SafetensorsHeader.read(folder.resolve(WEIGHTS)))
-            : ShardIndex.headers(folder.resolve(INDEX)));
+            : sharded ? ShardIndex.headers(folder.resolve(INDEX)) : List.of(),
+        parts);
+  }
+
+  /**
+   * This checkpoint with another folder as one more part of it.
+   *
+   * @param name of the part, which prefixes the names of its tensors
+   */
+  public CheckpointFolder withPart(String name, CheckpointFolder part) {
+    SortedMap<String, CheckpointFolder> more = new TreeMap<>(parts);
+    more.put(name, part);
+    return new CheckpointFolder(path, config, headers, more);
+  }
+
+  /** Sub-folders that are checkpoints of their own. */
+  private static SortedMap<String, CheckpointFolder> parts(Path folder, List<String> names) {
+    SortedMap<String, CheckpointFolder> parts = new TreeMap<>();
+    for (String name : names) {
+      Path sub = folder.resolve(name);
+      if (Files.isRegularFile(sub.resolve(CONFIG))
+          && (Files.exists(sub.resolve(WEIGHTS)) || Files.exists(sub.resolve(INDEX)))) {
+        parts.put(name, open(sub));
+      }
+    }
+    return parts;
   }
 
   public Path path() {
@@ -92,7 +138,12 @@ public final class CheckpointFolder {
     return Files.isRegularFile(file) ? Optional.of(ConfigJson.read(file)) : Optional.empty();
   }
 
-  /** All tensors, under the names the files give them. */
+  /** A part, such as a sub-folder with configuration and weights of its own. */
+  public Optional<CheckpointFolder> part(String name) {
+    return Optional.ofNullable(parts.get(name));
+  }
+
+  /** All tensors, under the names the files give them; those of a part begin with {@code part/}. */
   public SortedMap<String, TensorInfo> tensors() {
     return tensors;
   }
@@ -107,7 +158,9 @@ public final class CheckpointFolder {
    * hexadecimal. Does not depend on where the folder lies. Reads some megabytes at every call.
    */
   public String fingerprint() {
-    return Fingerprint.of(path, headers);
+    SortedMap<String, String> ofParts = new TreeMap<>();
+    parts.forEach((name, part) -> ofParts.put(name, part.fingerprint()));
+    return Fingerprint.of(path, headers, ofParts);
   }
 
   private static List<String> files(Path folder) {

@@ -7,10 +7,12 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.SortedMap;
 import java.util.TreeMap;
 
@@ -67,22 +69,30 @@ record ConvertedWeights(Path folder, long minBytes) {
       Path files =
           folder.resolve(
               checkpoint.fingerprint() + "-" + dtype.safetensorsName().toLowerCase(Locale.ROOT));
-      byFile.forEach((source, tensors) -> converted.putAll(of(source, tensors, dtype, files)));
+      Set<String> taken = new HashSet<>();
+      byFile.forEach(
+          (source, tensors) -> {
+            String name = String.valueOf(source.getFileName());
+            while (!taken.add(name)) { // Parts of a checkpoint name their files alike.
+              name = "other-" + name;
+            }
+            converted.putAll(of(source, tensors, dtype, files, name));
+          });
     }
     return converted;
   }
 
   private SortedMap<String, TensorInfo> of(
-      Path source, SortedMap<String, TensorInfo> tensors, Dtype dtype, Path files) {
-    Path file = files.resolve(String.valueOf(source.getFileName()));
+      Path source, SortedMap<String, TensorInfo> tensors, Dtype dtype, Path files, String name) {
+    Path file = files.resolve(name);
     SortedMap<String, List<Long>> shapes = new TreeMap<>();
-    tensors.forEach((name, tensor) -> shapes.put(name, tensor.shape()));
+    tensors.forEach((raw, tensor) -> shapes.put(raw, tensor.shape()));
     Map<String, String> metadata = Map.of("converted-from", remark(source));
     if (!holds(file, shapes, dtype, metadata)) {
       long elements = tensors.values().stream().mapToLong(TensorInfo::elements).sum();
       requireSpace(elements * dtype.bytes(), freeBytes(files));
       SafetensorsWriter.write(
-          file, shapes, dtype, metadata, (channel, name) -> convert(tensors, name, dtype, channel));
+          file, shapes, dtype, metadata, (channel, raw) -> convert(tensors, raw, dtype, channel));
     }
     return SafetensorsHeader.read(file).tensors();
   }

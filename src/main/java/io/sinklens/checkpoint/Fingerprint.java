@@ -49,8 +49,13 @@ final class Fingerprint {
     }
   }
 
-  /** The fingerprint in hexadecimal. */
-  static String of(Path folder, Iterable<SafetensorsHeader> headers) {
+  /**
+   * The fingerprint in hexadecimal.
+   *
+   * @param parts fingerprints of the checkpoint's parts by name
+   */
+  static String of(
+      Path folder, Iterable<SafetensorsHeader> headers, SortedMap<String, String> parts) {
     Fingerprint fingerprint = new Fingerprint();
     try {
       for (String name : SMALL_FILES) {
@@ -66,6 +71,10 @@ final class Fingerprint {
       for (SafetensorsHeader header : byFile.values()) {
         fingerprint.add(header);
       }
+      parts.forEach(
+          (name, ofPart) ->
+              fingerprint.digest.update(
+                  "%s %s\n".formatted(name, ofPart).getBytes(StandardCharsets.UTF_8)));
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read checkpoint " + folder, e);
     }

@@ -8,7 +8,7 @@ import java.util.Optional;
 /**
  * Where one tensor of a checkpoint lies.
  *
- * @param name as the file spells it
+ * @param name as the file spells it, behind the name of the part it belongs to
  * @param dtype the safetensors name of the element type, such as {@code BF16}
  * @param shape sizes of the dimensions; empty for a scalar
  * @param file the safetensors file
@@ -20,6 +20,11 @@ public record TensorInfo(
 
   public TensorInfo {
     shape = List.copyOf(shape);
+  }
+
+  /** The same place under another name. */
+  TensorInfo withName(String other) {
+    return new TensorInfo(other, dtype, shape, file, begin, end);
   }
 
   /** Product of the dimensions. */

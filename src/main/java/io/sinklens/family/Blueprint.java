@@ -5,6 +5,7 @@ import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.PromptTemplate;
+import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.Optional;
@@ -39,6 +40,13 @@ public interface Blueprint {
 
   /** How prompts become token ids. */
   PromptEncoder.Settings prompts();
+
+  /**
+   * Opens the tokenizer; the caller closes it.
+   *
+   * @throws IllegalArgumentException when there is none, or none that is supported
+   */
+  Tokenizer openTokenizer();
 
   /** Tokens that end an answer. */
   Set<Integer> stopTokens();

@@ -40,7 +40,7 @@ public record CheckpointReport(Map<String, String> lines) {
     CheckpointFolder folder = CheckpointFolder.open(path);
     Blueprint blueprint = Families.read(folder);
     try (Operators operators = Operators.load(Device.cpu());
-        Tokenizer tokenizer = Tokenizer.open(folder.path())) {
+        Tokenizer tokenizer = blueprint.openTokenizer()) {
       blueprint.load(operators, folder.storedDtype());
       return new CheckpointReport(
           lines(folder, blueprint, tokenizer.id(blueprint.prompts().imageToken()).isPresent()));

@@ -73,7 +73,7 @@ final class LoadedModel implements AutoCloseable {
     imageRule(settings, blueprint);
     ModelPreset.choose(settings.preset(), blueprint);
     Dtype dtype = dtype(settings.dtype(), folder.storedDtype());
-    Tokenizer tokenizer = Tokenizer.open(folder.path());
+    Tokenizer tokenizer = blueprint.openTokenizer();
     Operators operators = Operators.load(Device.cpu());
     try {
       VisionLanguageModel network = blueprint.load(operators, dtype);

@@ -40,7 +40,7 @@ public record RunForecast(int prefixTokens, double ownTokens, String memory) {
     int prefixTokens = 0;
     long ownTokens = 0;
     int prompts = 0;
-    try (Tokenizer tokenizer = Tokenizer.open(folder.path())) {
+    try (Tokenizer tokenizer = blueprint.openTokenizer()) {
       PromptEncoder encoder =
           new PromptEncoder(
               tokenizer,

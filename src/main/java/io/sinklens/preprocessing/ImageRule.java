@@ -125,15 +125,19 @@ public interface ImageRule {
    * without a crop): both edges are resized to {@code size}, whatever the image's shape. Nothing is
    * lost.
    *
-   * @param size pixels of the square's edges after resizing, above 0, a multiple of {@code
-   *     patchSize}
-   * @param patchSize pixels of the edges of the square behind one image token, above 0
+   * @param size pixels of the square's edges after resizing
+   * @param patchSize pixels of the edges of the square behind one image token, above 0 and at most
+   *     {@code size}; what is left over at the right and the bottom belongs to no token
    * @param normalization applied last
    */
   record Stretch(int size, int patchSize, Normalization normalization) implements ImageRule {
 
     public Stretch {
-      requirePatches(size, patchSize);
+      requirePositive("Patch size", patchSize);
+      if (size < patchSize) {
+        throw new IllegalArgumentException(
+            "Image size must be at least the patch size %d, not %d".formatted(patchSize, size));
+      }
     }
 
     @Override
@@ -144,8 +148,10 @@ public interface ImageRule {
               new Axis(image.width(), 0, image.width(), size, 0, size),
               new Axis(image.height(), 0, image.height(), size, 0, size),
               new int[RgbImage.CHANNELS]);
-      Region region = new Region(0, 0, image.width(), image.height());
-      return singleView(image, resized, size / patchSize, region, normalization);
+      int patches = size / patchSize;
+      double seen = (double) patches * patchSize / size;
+      Region region = new Region(0, 0, seen * image.width(), seen * image.height());
+      return singleView(image, resized, patches, region, normalization);
     }
 
     @Override

@@ -110,6 +110,11 @@ public final class Operators implements AutoCloseable {
     return run(pixels, "patches", pixels, weight, Long.valueOf(patchSize));
   }
 
+  /** As {@link #patches(NDArray, NDArray, int)}, plus {@code bias [hidden]}. */
+  public NDArray patches(NDArray pixels, NDArray weight, NDArray bias, int patchSize) {
+    return run(pixels, "patches_bias", pixels, weight, bias, Long.valueOf(patchSize));
+  }
+
   /** One token {@code [hidden]} before the others: {@code [row, token, hidden]}, one longer. */
   public NDArray prependToken(NDArray x, NDArray token) {
     return run(x, "prepend_token", x, token);

@@ -38,6 +38,9 @@ class Operators(Module):
   def patches(self: __torch__.Operators, pixels: Tensor, weight: Tensor, stride: int) -> Tensor:
     return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, None, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
 
+  def patches_bias(self: __torch__.Operators, pixels: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, bias, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
+
   # One token before all others: x [R, S, hidden], token [hidden] to [R, 1 + S, hidden].
   def prepend_token(self: __torch__.Operators, x: Tensor, token: Tensor) -> Tensor:
     return torch.cat([torch.expand(token, [torch.size(x, 0), 1, -1]), x], 1)

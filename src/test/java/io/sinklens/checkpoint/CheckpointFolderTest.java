@@ -75,6 +75,56 @@ class CheckpointFolderTest {
     assertThat(CheckpointFolder.open(folder).tensors()).containsOnlyKeys("whole");
   }
 
+  @Test
+  void readsFoldersWithinTheFolderAsParts() throws IOException {
+    config("{\"model_type\": \"llava_llama\"}");
+    part("llm", "norm", 1);
+    part("vision_tower", "norm", 2);
+    Files.createDirectory(folder.resolve("assets"));
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThat(checkpoint.tensors()).containsOnlyKeys("llm/norm", "vision_tower/norm");
+    assertThat(checkpoint.part("llm").orElseThrow().config().text("name")).isEqualTo("llm");
+    assertThat(checkpoint.part("assets")).isEmpty();
+  }
+
+  @Test
+  void takesAFolderFromElsewhereAsAPart() throws IOException {
+    config("{}");
+    new RawSafetensors().floats("norm", List.of(1), 1).write(weights());
+    part("elsewhere", "norm", 2);
+    CheckpointFolder whole = CheckpointFolder.open(folder);
+
+    CheckpointFolder joined =
+        whole.withPart("vision_tower", CheckpointFolder.open(folder.resolve("elsewhere")));
+
+    assertThat(joined.tensors()).containsOnlyKeys("norm", "vision_tower/norm");
+    assertThat(joined.fingerprint()).isNotEqualTo(whole.fingerprint());
+    assertThat(whole.part("elsewhere")).as("beside weights, folders are no parts").isEmpty();
+  }
+
+  @Test
+  void fingerprintsEveryPart() throws IOException {
+    config("{}");
+    part("llm", "norm", 1);
+    part("vision_tower", "norm", 2);
+    String before = CheckpointFolder.open(folder).fingerprint();
+    assertThat(CheckpointFolder.open(folder).fingerprint()).isEqualTo(before);
+
+    new RawSafetensors()
+        .floats("norm", List.of(1), 3)
+        .write(folder.resolve("vision_tower/model.safetensors"));
+
+    assertThat(CheckpointFolder.open(folder).fingerprint()).isNotEqualTo(before);
+  }
+
+  private void part(String name, String tensor, float value) throws IOException {
+    Path sub = Files.createDirectory(folder.resolve(name));
+    Files.writeString(sub.resolve("config.json"), "{\"name\": \"%s\"}".formatted(name));
+    new RawSafetensors().floats(tensor, List.of(1), value).write(sub.resolve("model.safetensors"));
+  }
+
   @ParameterizedTest
   @ValueSource(
       strings = {

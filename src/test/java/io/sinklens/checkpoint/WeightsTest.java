@@ -185,6 +185,25 @@ class WeightsTest {
   }
 
   @Test
+  void convertsPartsWhoseFilesHaveOneName() throws IOException {
+    new RawSafetensors().floats("a", List.of(2), 1, 2).write(weightsFile());
+    Path sub = Files.createDirectory(folder.resolve("tower"));
+    Files.writeString(sub.resolve("config.json"), "{}");
+    new RawSafetensors().floats("a", List.of(2), 3, 4).write(sub.resolve("model.safetensors"));
+    CheckpointFolder joined =
+        CheckpointFolder.open(folder).withPart("tower", CheckpointFolder.open(sub));
+
+    for (int opening = 0; opening < 2; opening++) {
+      Weights weights =
+          Weights.open(
+              joined, Optional::of, operators, Dtype.BFLOAT16, new ConvertedWeights(cache, 1));
+      assertThat(values(weights.get("a", 2))).containsExactly(1, 2);
+      assertThat(values(weights.get("tower/a", 2))).containsExactly(3, 4);
+    }
+    assertThat(cachedFiles()).hasSize(2);
+  }
+
+  @Test
   void convertsTensorsOfManyChunks() {
     float[] many = new float[700_001];
     for (int i = 0; i < many.length; i++) {

@@ -12,13 +12,14 @@ import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.MlpProjector;
-import io.sinklens.model.vision.ClipVisionConfig;
-import io.sinklens.model.vision.ClipVisionEncoder;
+import io.sinklens.model.vision.VisionConfig;
+import io.sinklens.model.vision.VisionTransformer;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.ImageRules;
 import io.sinklens.preprocessing.Normalization;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.PromptTemplate;
+import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.Optional;
@@ -51,7 +52,7 @@ final class LlavaBlueprint implements Blueprint {
 
   @Override
   public String vision() {
-    ClipVisionConfig vision = config.vision();
+    VisionConfig vision = config.vision();
     return "CLIP, %d of %d layers, hidden %d, %d px in patches of %d, %d image tokens"
         .formatted(
             config.visionLayers(),
@@ -111,6 +112,11 @@ final class LlavaBlueprint implements Blueprint {
         config.text().maxPositionEmbeddings());
   }
 
+  @Override
+  public Tokenizer openTokenizer() {
+    return Tokenizer.open(folder.path());
+  }
+
   /** Those of {@code generation_config.json}, else of the decoder's config. */
   @Override
   public Set<Integer> stopTokens() {
@@ -128,8 +134,8 @@ final class LlavaBlueprint implements Blueprint {
   @Override
   public VisionLanguageModel load(Operators operators, Dtype dtype) {
     Weights weights = Weights.open(folder, names::canonical, operators, dtype);
-    ClipVisionEncoder vision =
-        new ClipVisionEncoder(
+    VisionTransformer vision =
+        new VisionTransformer(
             config.vision(), config.visionFeatureLayer(), weights.under("vit"), operators);
     MlpProjector projector =
         new MlpProjector(

@@ -3,8 +3,7 @@ package io.sinklens.family.llava;
 import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.projector.MlpProjector;
-import io.sinklens.model.vision.ClipVisionConfig;
-import io.sinklens.model.vision.ClipVisionEncoder;
+import io.sinklens.model.vision.VisionConfig;
 import io.sinklens.tensor.Activation;
 
 /**
@@ -18,7 +17,7 @@ import io.sinklens.tensor.Activation;
  * @param projectorBias whether those have a bias
  */
 record LlavaConfig(
-    ClipVisionConfig vision,
+    VisionConfig vision,
     LlamaConfig text,
     int imageTokenIndex,
     int visionFeatureLayer,
@@ -26,7 +25,7 @@ record LlavaConfig(
     MlpProjector.Bias projectorBias) {
 
   LlavaConfig {
-    ClipVisionEncoder.layersToRun(vision, visionFeatureLayer);
+    vision.layersToRun(visionFeatureLayer);
     if (imageTokenIndex < 0) {
       throw new IllegalArgumentException(
           "image_token_index must not be below 0, not " + imageTokenIndex);
@@ -37,7 +36,7 @@ record LlavaConfig(
     json.requireOneOf("vision_feature_select_strategy", "default");
     LlavaConfig config =
         new LlavaConfig(
-            ClipVisionConfig.of(json.child("vision_config")),
+            VisionConfig.clip(json.child("vision_config")),
             LlamaConfig.of(json.child("text_config"), "llama"),
             json.has("image_token_id")
                 ? json.integer("image_token_id") // The name since version 5.
@@ -60,6 +59,6 @@ record LlavaConfig(
 
   /** Encoder layers that run. */
   int visionLayers() {
-    return ClipVisionEncoder.layersToRun(vision, visionFeatureLayer);
+    return vision.layersToRun(visionFeatureLayer);
   }
 }

@@ -1,7 +1,7 @@
 /**
  * Vision encoders: pixel values in, patch features out.
  *
- * <p>Start reading at {@link io.sinklens.model.vision.ClipVisionEncoder}.
+ * <p>Start reading at {@link io.sinklens.model.vision.VisionTransformer}.
  */
 @NullMarked
 package io.sinklens.model.vision;

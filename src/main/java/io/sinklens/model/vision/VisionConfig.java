@@ -4,19 +4,21 @@ import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.tensor.Activation;
 
 /**
- * The shape of a CLIP vision transformer, under the checkpoint's names.
+ * The shape of a vision transformer, under the checkpoint's names.
  *
+ * @param kind what sets it apart from others
  * @param hiddenSize width of the residual stream
  * @param intermediateSize width inside the MLP
  * @param numHiddenLayers encoder layers
  * @param numAttentionHeads heads, a divisor of the hidden size
  * @param numChannels colour channels
- * @param imageSize side of the square image in pixels, a multiple of the patch size
- * @param patchSize side of a patch in pixels
+ * @param imageSize side of the square image in pixels
+ * @param patchSize side of a patch in pixels; what is left of the image's side is not looked at
  * @param layerNormEps added to the variance
  * @param hiddenAct activation of the MLP
  */
-public record ClipVisionConfig(
+public record VisionConfig(
+    Kind kind,
     int hiddenSize,
     int intermediateSize,
     int numHiddenLayers,
@@ -27,7 +29,21 @@ public record ClipVisionConfig(
     double layerNormEps,
     Activation hiddenAct) {
 
-  public ClipVisionConfig {
+  /** Vision transformers that differ in few places. */
+  public enum Kind {
+    /** A class token, and a norm before the first layer. */
+    CLIP,
+    /** No class token, and a bias in the patch embedding. */
+    SIGLIP,
+    /** A class token, a bias in the patch embedding, and branches scaled channel by channel. */
+    INTERN;
+
+    boolean hasClassToken() {
+      return this != SIGLIP;
+    }
+  }
+
+  public VisionConfig {
     requirePositive("hidden_size", hiddenSize);
     requirePositive("intermediate_size", intermediateSize);
     requirePositive("num_hidden_layers", numHiddenLayers);
@@ -39,7 +55,7 @@ public record ClipVisionConfig(
           "Cannot split hidden_size %d evenly over num_attention_heads %d"
               .formatted(hiddenSize, numAttentionHeads));
     }
-    if (imageSize % patchSize != 0) {
+    if (imageSize < patchSize || (kind != Kind.SIGLIP && imageSize % patchSize != 0)) {
       throw new IllegalArgumentException(
           "Cannot cut image_size %d into patches of patch_size %d".formatted(imageSize, patchSize));
     }
@@ -58,9 +74,10 @@ public record ClipVisionConfig(
    *
    * @throws IllegalArgumentException for a value this encoder does not compute
    */
-  public static ClipVisionConfig of(ConfigJson json) {
+  public static VisionConfig clip(ConfigJson json) {
     json.requireOneOf("model_type", "clip_vision_model");
-    return new ClipVisionConfig(
+    return new VisionConfig(
+        Kind.CLIP,
         json.integer("hidden_size", 768),
         json.integer("intermediate_size", 3072),
         json.integer("num_hidden_layers", 12),
@@ -70,6 +87,38 @@ public record ClipVisionConfig(
         json.integer("patch_size", 32),
         json.number("layer_norm_eps", 1e-5),
         Activation.named(json.text("hidden_act", "quick_gelu")));
+  }
+
+  /**
+   * Reads a {@code vision_config} of model type siglip_vision_model; absent keys have transformers'
+   * defaults.
+   *
+   * @throws IllegalArgumentException for a value this encoder does not compute
+   */
+  public static VisionConfig siglip(ConfigJson json) {
+    json.requireOneOf("model_type", "siglip_vision_model");
+    return new VisionConfig(
+        Kind.SIGLIP,
+        json.integer("hidden_size", 768),
+        json.integer("intermediate_size", 3072),
+        json.integer("num_hidden_layers", 12),
+        json.integer("num_attention_heads", 12),
+        json.integer("num_channels", 3),
+        json.integer("image_size", 224),
+        json.integer("patch_size", 16),
+        json.number("layer_norm_eps", 1e-6),
+        Activation.named(json.text("hidden_act", "gelu_pytorch_tanh")));
+  }
+
+  /** Encoder layers up to a feature layer, which counts from the end when negative. */
+  public int layersToRun(int featureLayer) {
+    int run = featureLayer < 0 ? numHiddenLayers + 1 + featureLayer : featureLayer;
+    if (run < 0 || run > numHiddenLayers) {
+      throw new IllegalArgumentException(
+          "vision_feature_layer must be from %d to %d, not %d"
+              .formatted(-numHiddenLayers - 1, numHiddenLayers, featureLayer));
+    }
+    return run;
   }
 
   /** Patches along one side of the image. */
