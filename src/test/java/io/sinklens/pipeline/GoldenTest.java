@@ -22,13 +22,14 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.stream.Stream;
 import java.util.stream.StreamSupport;
 import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.CsvSource;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.Arguments;
+import org.junit.jupiter.params.provider.MethodSource;
 
 /**
  * Holds everything from image file to answer against transformers and the released VAR code.
@@ -39,8 +40,40 @@ class GoldenTest {
   private static final Path GOLDEN = Path.of("src/test/resources/golden");
   private static final int MAX_NEW_TOKENS = 12;
 
+  /** Every folder with cases computed in float32. */
+  static List<String> float32Checkpoints() throws IOException {
+    try (Stream<Path> folders = Files.list(GOLDEN)) {
+      List<String> names =
+          folders
+              .filter(folder -> Files.exists(folder.resolve("cases.json")))
+              .map(folder -> String.valueOf(folder.getFileName()))
+              .filter(name -> json(name, "cases.json").get("dtype").asText().equals("float32"))
+              .sorted()
+              .toList();
+      assertThat(names).contains("llava-gqa", "llava-mha");
+      return names;
+    }
+  }
+
+  /** Every run of the method there is: the checkpoint, and the run's name. */
+  static List<Arguments> runs() throws IOException {
+    List<Arguments> runs = new ArrayList<>();
+    try (Stream<Path> folders = Files.list(GOLDEN)) {
+      for (Path folder : folders.sorted().toList()) {
+        if (Files.exists(folder.resolve("var.json"))) {
+          String name = String.valueOf(folder.getFileName());
+          json(name, "var.json")
+              .get("runs")
+              .forEach(run -> runs.add(Arguments.of(name, run.get("name").asText())));
+        }
+      }
+    }
+    assertThat(runs).hasSizeGreaterThanOrEqualTo(15);
+    return runs;
+  }
+
   @ParameterizedTest
-  @ValueSource(strings = {"llava-mha", "llava-gqa"})
+  @MethodSource("float32Checkpoints")
   void answersAsTransformersDoesInFloat32(String checkpoint) throws RowFailedException {
     int compared = 0;
     try (Models models = new Models(checkpoint, "float32", Variants.NONE)) {
@@ -98,7 +131,7 @@ class GoldenTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"llava-mha", "llava-gqa"})
+  @MethodSource("float32Checkpoints")
   void agreesWithTransformersInsideInFloat32(String checkpoint, @TempDir Path folder)
       throws RowFailedException {
     TensorFile golden = TensorFile.read(GOLDEN.resolve(checkpoint).resolve("trace.safetensors"));
@@ -131,23 +164,7 @@ class GoldenTest {
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "llava-mha, paper-0.6",
-    "llava-mha, paper-1",
-    "llava-mha, reference-0.6",
-    "llava-mha, reference-1",
-    "llava-mha, observe",
-    "llava-gqa, paper-0.6",
-    "llava-gqa, paper-1",
-    "llava-gqa, reference-0.6",
-    "llava-gqa, reference-1",
-    "llava-gqa, observe",
-    "llava-bf16, paper-0.6",
-    "llava-bf16, paper-1",
-    "llava-bf16, reference-0.6",
-    "llava-bf16, reference-1",
-    "llava-bf16, observe"
-  })
+  @MethodSource("runs")
   void redistributesAsTheGoldenRun(String checkpoint, String run, @TempDir Path folder)
       throws RowFailedException {
     JsonNode golden = run(checkpoint, run);
