@@ -17,6 +17,8 @@ import java.util.LinkedHashMap;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
+import java.util.function.Predicate;
 import java.util.stream.Collectors;
 
 /**
@@ -70,10 +72,24 @@ public record CheckpointReport(Map<String, String> lines) {
     lines.put("parameters", String.format(Locale.ROOT, "%,d", blueprint.parameters()));
     lines.put(
         "dtype", "%s stored, %s computed".formatted(name(folder.storedDtype()), name(computed)));
-    lines.put("template", blueprint.template().name());
-    lines.put("image rule", blueprint.imageRule().name());
+    Optional<ModelPreset.Usage> published = preset.map(ModelPreset::usage);
+    String template = blueprint.template().name();
+    lines.put(
+        "template",
+        compared(template, published.map(ModelPreset.Usage::template), template::equals));
+    String rule = blueprint.imageRule().name();
+    lines.put(
+        "image rule",
+        compared(
+            rule, published.map(ModelPreset.Usage::imageRules), known -> known.contains(rule)));
     lines.put("image token", imageTokenKnown ? "known to the tokenizer" : "by id only");
-    lines.put("stop tokens", blueprint.stopTokens().toString());
+    Set<Integer> stops = blueprint.stopTokens();
+    lines.put(
+        "stop tokens",
+        compared(
+            stops.toString(),
+            published.map(ModelPreset.Usage::stopTokens),
+            known -> Set.copyOf(known).equals(stops)));
     lines.put("preset", preset.map(ModelPreset::name).orElse("none"));
     lines.put(
         "sink dimensions",
@@ -96,6 +112,15 @@ public record CheckpointReport(Map<String, String> lines) {
                 size(folder.tensors().values().stream().mapToLong(TensorInfo::bytes).sum())));
     lines.put("fingerprint", folder.fingerprint());
     return lines;
+  }
+
+  /** What the checkpoint says, and what the published model has where that is something else. */
+  private static <T> String compared(String own, Optional<T> published, Predicate<T> agrees) {
+    return own
+        + published
+            .filter(agrees.negate())
+            .map(other -> "; the published model has " + other)
+            .orElse("");
   }
 
   /** What weights, keys and values need, against what is free. */

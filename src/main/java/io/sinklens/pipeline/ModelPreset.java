@@ -14,16 +14,19 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * What is known of a published model beyond its files: the hidden dimensions that mark its sinks.
+ * What is known of a published model beyond its files: the hidden dimensions that mark its sinks,
+ * and how its authors use it, against which {@code inspect} holds a checkpoint's own files.
  *
  * <p>The presets are the files of {@code conf/models}, which also travel in the jar.
  *
  * @param name the file's name
  * @param match the shape that tells the model from others
+ * @param usage how its authors use it
  * @param sinkDimensions hidden dimensions of massive activations
  * @param sinkThreshold sink value from which a token is a sink
  */
-record ModelPreset(String name, Match match, List<Integer> sinkDimensions, double sinkThreshold) {
+record ModelPreset(
+    String name, Match match, Usage usage, List<Integer> sinkDimensions, double sinkThreshold) {
 
   /** All that ship; a test holds this list against the folder. */
   static final List<String> NAMES = List.of("demo", "llava-1.5-13b", "llava-1.5-7b");
@@ -61,9 +64,27 @@ record ModelPreset(String name, Match match, List<Integer> sinkDimensions, doubl
     }
   }
 
+  /**
+   * How a model is used.
+   *
+   * @param template the prompt template
+   * @param imageRules the image rules of its published folders
+   * @param stopTokens what ends an answer
+   */
+  record Usage(
+      @JsonProperty(required = true) String template,
+      @JsonProperty(value = "image-rules", required = true) List<String> imageRules,
+      @JsonProperty(value = "stop-tokens", required = true) List<Integer> stopTokens) {
+    Usage {
+      imageRules = List.copyOf(imageRules);
+      stopTokens = List.copyOf(stopTokens);
+    }
+  }
+
   /** What a preset's file holds. */
   private record Content(
       @JsonProperty(required = true) Match match,
+      @JsonProperty(required = true) Usage usage,
       @JsonProperty(value = "sink-dimensions", required = true) List<Integer> sinkDimensions,
       @JsonProperty(value = "sink-threshold", required = true) double sinkThreshold) {}
 
@@ -96,7 +117,8 @@ record ModelPreset(String name, Match match, List<Integer> sinkDimensions, doubl
         throw new IllegalStateException("Cannot find model preset " + name);
       }
       Content content = YAML.readValue(file, Content.class);
-      return new ModelPreset(name, content.match, content.sinkDimensions, content.sinkThreshold);
+      return new ModelPreset(
+          name, content.match, content.usage, content.sinkDimensions, content.sinkThreshold);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read model preset " + name, e);
     }

@@ -9,6 +9,7 @@ import java.net.URISyntaxException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Objects;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 
@@ -45,6 +46,23 @@ class InspectCommandTest {
         .anyMatch(line -> line.matches("files +[0-9]+ tensors, 10.8 MiB"))
         .anyMatch(line -> line.matches("fingerprint +[0-9a-f]{64}"));
     assertThat(err.toString()).isEmpty();
+  }
+
+  @Test
+  void namesWhatIsOtherwiseInThePublishedModel() throws IOException, URISyntaxException {
+    try (Stream<Path> files = Files.list(bundledCheckpoint())) {
+      for (Path file : files.toList()) {
+        Files.copy(file, folder.resolve(file.getFileName()));
+      }
+    }
+    Files.writeString(folder.resolve("generation_config.json"), "{\"eos_token_id\": [2, 7]}");
+
+    assertThat(inspect(folder)).as(err.toString()).isEqualTo(ExitCode.DONE);
+
+    assertThat(out.toString().lines())
+        .contains(
+            line("stop tokens", "[2, 7]; the published model has [2]"),
+            line("template", "vicuna-v1"));
   }
 
   @Test

@@ -49,6 +49,16 @@ class ModelPresetTest {
   }
 
   @Test
+  void tellHowTheBundledModelIsUsed() {
+    ModelPreset.Usage usage = ModelPreset.named("demo").usage();
+    Blueprint demo = read(DEMO);
+
+    assertThat(demo.template().name()).isEqualTo(usage.template());
+    assertThat(usage.imageRules()).contains(demo.imageRule().name());
+    assertThat(demo.stopTokens()).containsExactlyInAnyOrderElementsOf(usage.stopTokens());
+  }
+
+  @Test
   void findsTheBundledCheckpointByItsShape() {
     assertThat(ModelPreset.choose("auto", read(DEMO)).map(ModelPreset::name)).contains("demo");
     assertThat(ModelPreset.choose("none", read(DEMO))).isEmpty();
