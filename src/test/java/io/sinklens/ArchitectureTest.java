@@ -196,6 +196,38 @@ class ArchitectureTest {
     }
   }
 
+  /** The classes that see a pickle can neither look a name up nor start anything. */
+  @Test
+  void whatReadsPicklesHasNoMeansToRunThem() {
+    Set<String> violations = new TreeSet<>();
+    int checked = 0;
+    for (JavaClass each : CLASSES) {
+      if (!each.getName().startsWith(BASE + "checkpoint.Pickle")) {
+        continue;
+      }
+      checked++;
+      for (Dependency dependency : each.getDirectDependenciesFromSelf()) {
+        String target = dependency.getTargetClass().getBaseComponentType().getName();
+        boolean harmless =
+            target.matches(
+                    "java\\.(lang|util(\\.(function|stream))?|nio(\\.(channels|charset|file))?)\\.\\w+"
+                        + "|java\\.io\\.\\w*IOException")
+                && !target.matches(
+                    "java\\.lang\\.(ClassLoader|Module|Process\\w*|Runtime|Thread\\w*)"
+                        + "|java\\.util\\.ServiceLoader");
+        boolean ours = target.startsWith(BASE + "checkpoint.");
+        if (!harmless && !ours && target.contains(".")) {
+          violations.add(each.getName() + " uses " + target);
+        }
+      }
+      each.getMethodCallsFromSelf().stream()
+          .filter(call -> call.getTargetOwner().isEquivalentTo(Class.class))
+          .forEach(call -> violations.add(call.getDescription()));
+    }
+    assertThat(violations).isEmpty();
+    assertThat(checked).isGreaterThan(15);
+  }
+
   @Test
   void sparkIsSeenOnlyAtTheEdge() {
     for (JavaClass each : CLASSES) {

@@ -15,22 +15,20 @@ import java.util.TreeMap;
 import java.util.stream.Stream;
 
 /**
- * A Hugging Face checkpoint folder on local disk: {@code config.json} and safetensors, or folders
- * of that kind in it.
+ * A Hugging Face checkpoint folder on local disk: {@code config.json} and weights, as safetensors
+ * or as the {@code .bin} files of {@code torch.save}, or folders of that kind in it.
  *
- * <p>Nothing in it is executed: pickled weights are refused, and so is whatever would have to be
- * combined or decompressed first (adapters, quantised weights, GGUF). Opening reads the headers of
- * the weight files, never their data.
+ * <p>Nothing in it is executed: a pickle that holds anything but tensors is refused, and so is
+ * whatever would have to be combined or decompressed first (adapters, quantised weights, GGUF).
+ * Opening reads the headers of the weight files, never their data.
  */
 public final class CheckpointFolder {
   private static final String CONFIG = "config.json";
-  private static final String WEIGHTS = "model.safetensors";
-  private static final String INDEX = "model.safetensors.index.json";
   private static final int SHOWN_FILES = 8;
 
   private final Path path;
   private final ConfigJson config;
-  private final List<SafetensorsHeader> headers;
+  private final List<WeightFile> files;
   private final SortedMap<String, CheckpointFolder> parts;
   private final SortedMap<String, TensorInfo> tensors;
   private final Dtype storedDtype;
@@ -38,14 +36,14 @@ public final class CheckpointFolder {
   private CheckpointFolder(
       Path path,
       ConfigJson config,
-      List<SafetensorsHeader> headers,
+      List<WeightFile> files,
       SortedMap<String, CheckpointFolder> parts) {
     this.path = path;
     this.config = config;
-    this.headers = headers;
+    this.files = files;
     this.parts = Collections.unmodifiableSortedMap(parts);
     SortedMap<String, TensorInfo> all = new TreeMap<>();
-    headers.forEach(header -> all.putAll(header.tensors()));
+    files.forEach(file -> all.putAll(file.tensors()));
     parts.forEach(
         (name, part) ->
             part.tensors()
@@ -62,7 +60,8 @@ public final class CheckpointFolder {
   /**
    * Reads the configuration and the headers of the weights.
    *
-   * <p>As in transformers, {@code model.safetensors} is preferred to an index of shards.
+   * <p>As in transformers, safetensors are preferred to {@code .bin}, and one file to an index of
+   * shards.
    *
    * @throws IllegalArgumentException if this is not a checkpoint that can be used, with what to do
    */
@@ -71,10 +70,9 @@ public final class CheckpointFolder {
     if (!files.contains(CONFIG)) {
       throw refusal(folder, missingConfig(files));
     }
-    boolean single = files.contains(WEIGHTS);
-    boolean sharded = files.contains(INDEX);
+    Optional<Path> weights = WeightFiles.find(folder);
     SortedMap<String, CheckpointFolder> parts = new TreeMap<>();
-    if (!single && !sharded) {
+    if (weights.isEmpty()) {
       parts.putAll(parts(folder, files));
       if (parts.isEmpty()) {
         throw refusal(folder, missingWeights(files));
@@ -91,12 +89,7 @@ public final class CheckpointFolder {
     config.optionalChild("text_config").ifPresent(CheckpointFolder::requireUnquantised);
     config.optionalChild("vision_config").ifPresent(CheckpointFolder::requireUnquantised);
     return new CheckpointFolder(
-        folder,
-        config,
-        single
-            ? List.of(SafetensorsHeader.read(folder.resolve(WEIGHTS)))
-            : sharded ? ShardIndex.headers(folder.resolve(INDEX)) : List.of(),
-        parts);
+        folder, config, weights.map(WeightFiles::read).orElse(List.of()), parts);
   }
 
   /**
@@ -107,7 +100,7 @@ public final class CheckpointFolder {
   public CheckpointFolder withPart(String name, CheckpointFolder part) {
     SortedMap<String, CheckpointFolder> more = new TreeMap<>(parts);
     more.put(name, part);
-    return new CheckpointFolder(path, config, headers, more);
+    return new CheckpointFolder(path, config, files, more);
   }
 
   /** Sub-folders that are checkpoints of their own. */
@@ -115,8 +108,7 @@ public final class CheckpointFolder {
     SortedMap<String, CheckpointFolder> parts = new TreeMap<>();
     for (String name : names) {
       Path sub = folder.resolve(name);
-      if (Files.isRegularFile(sub.resolve(CONFIG))
-          && (Files.exists(sub.resolve(WEIGHTS)) || Files.exists(sub.resolve(INDEX)))) {
+      if (Files.isRegularFile(sub.resolve(CONFIG)) && WeightFiles.find(sub).isPresent()) {
         parts.put(name, open(sub));
       }
     }
@@ -160,7 +152,7 @@ public final class CheckpointFolder {
   public String fingerprint() {
     SortedMap<String, String> ofParts = new TreeMap<>();
     parts.forEach((name, part) -> ofParts.put(name, part.fingerprint()));
-    return Fingerprint.of(path, headers, ofParts);
+    return Fingerprint.of(path, files, ofParts);
   }
 
   private static List<String> files(Path folder) {
@@ -169,7 +161,7 @@ public final class CheckpointFolder {
           folder,
           folder.toString().endsWith(".gguf")
               ? gguf(folder.getFileName() + "")
-              : "it is a file; give the folder that holds config.json and safetensors");
+              : "it is a file; give the folder that holds config.json and the weights");
     }
     if (!Files.isDirectory(folder)) {
       throw refusal(folder, "there is no such folder");
@@ -187,7 +179,7 @@ public final class CheckpointFolder {
     }
     boolean explained =
         files.contains("adapter_config.json")
-            || files.stream().anyMatch(file -> isPickle(file) || file.endsWith(".gguf"));
+            || files.stream().anyMatch(file -> isUnreadPickle(file) || file.endsWith(".gguf"));
     return explained ? missingWeights(files) : "it has no config.json, only " + shown(files);
   }
 
@@ -197,9 +189,13 @@ public final class CheckpointFolder {
           + "(peft: merge_and_unload, then save_pretrained)";
     }
     for (String file : files) {
-      if (isPickle(file)) {
-        return ("its weights are pickles (%s), which can run code; convert them with transformers: "
-                + "from_pretrained, then save_pretrained(folder, safe_serialization=True)")
+      if (file.matches("pytorch_model-.*\\.bin")) {
+        return "it holds %s, but no %s that says what else there must be"
+            .formatted(file, WeightFiles.INDEX_OF_BIN);
+      }
+      if (isUnreadPickle(file)) {
+        return ("its weights are pickles of a layout that is not read (%s); convert them with"
+                + " transformers: from_pretrained, then save_pretrained")
             .formatted(file);
       }
     }
@@ -208,11 +204,12 @@ public final class CheckpointFolder {
         return gguf(file);
       }
     }
-    return "it has neither %s nor %s, only %s".formatted(WEIGHTS, INDEX, shown(files));
+    return "it has none of %s, only %s"
+        .formatted(String.join(", ", WeightFiles.NAMES), shown(files));
   }
 
-  private static boolean isPickle(String file) {
-    return file.matches("(pytorch_model|consolidated).*\\.bin|.*\\.(pth|pt|ckpt|pkl|pickle)");
+  private static boolean isUnreadPickle(String file) {
+    return file.matches("consolidated.*\\.bin|.*\\.(pth|pt|ckpt|pkl|pickle)");
   }
 
   private static String gguf(String file) {

@@ -72,7 +72,7 @@ record ConvertedWeights(Path folder, long minBytes) {
       Set<String> taken = new HashSet<>();
       byFile.forEach(
           (source, tensors) -> {
-            String name = String.valueOf(source.getFileName());
+            String name = fileName(source);
             while (!taken.add(name)) { // Parts of a checkpoint name their files alike.
               name = "other-" + name;
             }
@@ -95,6 +95,12 @@ record ConvertedWeights(Path folder, long minBytes) {
           file, shapes, dtype, metadata, (channel, raw) -> convert(tensors, raw, dtype, channel));
     }
     return SafetensorsHeader.read(file).tensors();
+  }
+
+  private static String fileName(Path source) {
+    String name = String.valueOf(source.getFileName());
+    String ending = WeightFiles.SAFETENSORS_ENDING;
+    return name.endsWith(ending) ? name : name + ending;
   }
 
   /** What the fingerprint may miss, since it samples: when a weight file was last written. */

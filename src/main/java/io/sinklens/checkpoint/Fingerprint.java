@@ -54,8 +54,7 @@ final class Fingerprint {
    *
    * @param parts fingerprints of the checkpoint's parts by name
    */
-  static String of(
-      Path folder, Iterable<SafetensorsHeader> headers, SortedMap<String, String> parts) {
+  static String of(Path folder, Iterable<WeightFile> files, SortedMap<String, String> parts) {
     Fingerprint fingerprint = new Fingerprint();
     try {
       for (String name : SMALL_FILES) {
@@ -64,12 +63,12 @@ final class Fingerprint {
           fingerprint.add(file);
         }
       }
-      SortedMap<String, SafetensorsHeader> byFile = new TreeMap<>();
-      for (SafetensorsHeader header : headers) {
-        byFile.put(header.file().toString(), header);
+      SortedMap<String, WeightFile> byFile = new TreeMap<>();
+      for (WeightFile weights : files) {
+        byFile.put(weights.file().toString(), weights);
       }
-      for (SafetensorsHeader header : byFile.values()) {
-        fingerprint.add(header);
+      for (WeightFile weights : byFile.values()) {
+        fingerprint.add(weights);
       }
       parts.forEach(
           (name, ofPart) ->
@@ -87,21 +86,21 @@ final class Fingerprint {
     digest.update(content);
   }
 
-  private void add(SafetensorsHeader header) throws IOException {
-    try (FileChannel channel = FileChannel.open(header.file())) {
+  private void add(WeightFile weights) throws IOException {
+    try (FileChannel channel = FileChannel.open(weights.file())) {
       long size = channel.size();
-      addName(header.file(), size);
-      add(channel, 0, header.dataBegin());
-      long data = size - header.dataBegin();
+      addName(weights.file(), size);
+      add(channel, weights.headerBegin(), weights.dataBegin());
+      long data = size - weights.dataBegin();
       if (data <= (long) BLOCKS * BLOCK_BYTES) {
-        add(channel, header.dataBegin(), size);
+        add(channel, weights.dataBegin(), size);
         return;
       }
       for (int i = 0; i < BLOCKS; i++) {
-        long begin = header.dataBegin() + (data - BLOCK_BYTES) / (BLOCKS - 1) * i;
+        long begin = weights.dataBegin() + (data - BLOCK_BYTES) / (BLOCKS - 1) * i;
         add(channel, begin, begin + BLOCK_BYTES);
       }
-      for (TensorInfo tensor : header.tensors().values()) {
+      for (TensorInfo tensor : weights.tensors().values()) {
         add(channel, tensor.begin(), Math.min(tensor.end(), tensor.begin() + TENSOR_BYTES));
       }
     }

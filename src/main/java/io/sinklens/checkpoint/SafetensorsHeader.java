@@ -38,13 +38,15 @@ record SafetensorsHeader(
     Path file,
     SortedMap<String, TensorInfo> tensors,
     SortedMap<String, String> metadata,
-    long dataBegin) {
+    long dataBegin)
+    implements WeightFile {
 
   static final String METADATA = "__metadata__";
 
+  static final int MAX_DIMENSIONS = 32;
+
   private static final int LENGTH_BYTES = 8;
   private static final int MAX_NAME_LENGTH = 512;
-  private static final int MAX_DIMENSIONS = 32;
 
   /** Bytes of an element. */
   private static final Map<String, Integer> DTYPES =
@@ -80,10 +82,7 @@ record SafetensorsHeader(
             file, "it has %d bytes, too few for a header length".formatted(size));
       }
       byte[] lengthBytes = bytes(channel, 0, LENGTH_BYTES);
-      if (new String(lengthBytes, StandardCharsets.ISO_8859_1).equals("version ")) {
-        throw StrictJson.refusal(
-            file, "it is a Git LFS pointer, not the weights; run git lfs pull in its folder");
-      }
+      requireNoPointer(file, lengthBytes);
       long length = ByteBuffer.wrap(lengthBytes).order(ByteOrder.LITTLE_ENDIAN).getLong();
       if (Long.compareUnsigned(length, size - LENGTH_BYTES) > 0) {
         throw StrictJson.refusal(
@@ -104,6 +103,30 @@ record SafetensorsHeader(
       throw StrictJson.refusal(file, e);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read " + file, e);
+    }
+  }
+
+  @Override
+  public long headerBegin() {
+    return 0;
+  }
+
+  /** Refuses what Git LFS leaves in the place of large files, by its first bytes. */
+  static void requireNoPointer(Path file, byte[] begin) {
+    if (new String(begin, StandardCharsets.ISO_8859_1).startsWith("version ")) {
+      throw StrictJson.refusal(
+          file, "it is a Git LFS pointer, not the weights; run git lfs pull in its folder");
+    }
+  }
+
+  static void requireName(Path file, String name) {
+    if (name.isEmpty()
+        || name.length() > MAX_NAME_LENGTH
+        || name.codePoints().anyMatch(Character::isISOControl)) {
+      throw StrictJson.refusal(
+          file,
+          "a tensor's name must be 1 to %d printable characters, not '%s' (%d)"
+              .formatted(MAX_NAME_LENGTH, StrictJson.shown(name), name.length()));
     }
   }
 
@@ -173,14 +196,7 @@ record SafetensorsHeader(
     }
 
     private TensorInfo tensor(String name) throws IOException {
-      if (name.isEmpty()
-          || name.length() > MAX_NAME_LENGTH
-          || name.codePoints().anyMatch(Character::isISOControl)) {
-        throw StrictJson.refusal(
-            file,
-            "a tensor's name must be 1 to %d printable characters, not '%s' (%d)"
-                .formatted(MAX_NAME_LENGTH, StrictJson.shown(name), name.length()));
-      }
+      requireName(file, name);
       String place = "tensor " + name + " ";
       expect(json.currentToken(), JsonToken.START_OBJECT, place + "must be a JSON object");
       String dtype = null;

@@ -11,7 +11,7 @@ import java.util.Optional;
  * @param name as the file spells it, behind the name of the part it belongs to
  * @param dtype the safetensors name of the element type, such as {@code BF16}
  * @param shape sizes of the dimensions; empty for a scalar
- * @param file the safetensors file
+ * @param file the weight file, safetensors or {@code .bin}
  * @param begin offset of the first byte, from the start of the file
  * @param end offset after the last byte
  */

@@ -1,5 +1,5 @@
 /**
- * Hugging Face checkpoint folders: {@code config.json} and safetensors, as named tensors.
+ * Hugging Face checkpoint folders: {@code config.json} and weights, as named tensors.
  *
  * <p>Nothing in a checkpoint is executed. Start reading at {@link
  * io.sinklens.checkpoint.CheckpointFolder}.

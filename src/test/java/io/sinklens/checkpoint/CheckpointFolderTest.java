@@ -6,9 +6,13 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import io.sinklens.tensor.Dtype;
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Map;
+import java.util.Set;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -19,6 +23,10 @@ class CheckpointFolderTest {
   private static final String SHARD_1 = "model-00001-of-00002.safetensors";
   private static final String SHARD_2 = "model-00002-of-00002.safetensors";
   private static final String INDEX = "model.safetensors.index.json";
+  private static final String BIN = "pytorch_model.bin";
+  private static final String BIN_1 = "pytorch_model-00001-of-00002.bin";
+  private static final String BIN_2 = "pytorch_model-00002-of-00002.bin";
+  private static final String BIN_INDEX = "pytorch_model.bin.index.json";
 
   @TempDir private Path folder;
 
@@ -123,6 +131,107 @@ class CheckpointFolderTest {
     Path sub = Files.createDirectory(folder.resolve(name));
     Files.writeString(sub.resolve("config.json"), "{\"name\": \"%s\"}".formatted(name));
     new RawSafetensors().floats(tensor, List.of(1), value).write(sub.resolve("model.safetensors"));
+  }
+
+  @Test
+  void readsPartsThatTorchSaved() throws IOException {
+    config("{}");
+    part("llm", "norm", 1);
+    Path tower = Files.createDirectory(folder.resolve("vision_tower"));
+    Files.writeString(tower.resolve("config.json"), "{}");
+    RawTorchFile.of(Map.of("norm", new float[] {2})).write(tower.resolve(BIN));
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThat(checkpoint.tensors()).containsOnlyKeys("llm/norm", "vision_tower/norm");
+    assertThat(checkpoint.tensors().get("vision_tower/norm"))
+        .extracting(TensorInfo::file)
+        .isEqualTo(tower.resolve(BIN));
+  }
+
+  @Test
+  void readsWhatTorchSaved() throws IOException {
+    config("{}");
+    Files.copy(Path.of("src/test/resources/golden/pickles/mixed.bin"), folder.resolve(BIN));
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThat(checkpoint.tensors()).hasSize(21).containsKeys("whole", "same", "position_ids");
+    assertThat(checkpoint.tensors().values()).allMatch(tensor -> tensor.file().endsWith(BIN));
+    assertThat(checkpoint.storedDtype()).isEqualTo(Dtype.FLOAT32);
+  }
+
+  @Test
+  void readsShardsOfTorch() {
+    shardedBin();
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThat(checkpoint.tensors()).containsOnlyKeys("a", "b", "c");
+    assertThat(checkpoint.tensors().values())
+        .extracting(TensorInfo::file)
+        .containsExactly(folder.resolve(BIN_1), folder.resolve(BIN_2), folder.resolve(BIN_1));
+  }
+
+  @Test
+  void prefersSafetensorsAsTransformersDoes() throws IOException {
+    sharded();
+    shardedBin();
+    new RawSafetensors().floats("whole", List.of(1), 1).write(weights());
+    RawTorchFile.of(Map.of("bin", new float[] {1})).write(folder.resolve(BIN));
+
+    assertThat(CheckpointFolder.open(folder).tensors()).containsOnlyKeys("whole");
+    Files.delete(weights());
+    assertThat(CheckpointFolder.open(folder).tensors().get("a"))
+        .extracting(TensorInfo::file)
+        .isEqualTo(folder.resolve(SHARD_1));
+    Files.delete(folder.resolve(INDEX));
+    assertThat(CheckpointFolder.open(folder).tensors()).containsOnlyKeys("bin");
+    Files.delete(folder.resolve(BIN));
+    assertThat(CheckpointFolder.open(folder).tensors().get("a"))
+        .extracting(TensorInfo::file)
+        .isEqualTo(folder.resolve(BIN_1));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"../pytorch_model.bin", "model.safetensors", "sub/model.bin", "bin", ""})
+  void refusesAnIndexOfTorchThatLeavesTheFolder(String file) {
+    config("{}");
+    write(BIN_INDEX, "{\"weight_map\": {\"a\": \"%s\"}}".formatted(file));
+
+    assertRefused(
+        BIN_INDEX,
+        "weight_map must name .bin files of the folder itself, not '%s'".formatted(file));
+  }
+
+  @Test
+  void refusesAShardOfTorchThatContradictsTheIndex() throws IOException {
+    shardedBin();
+    RawTorchFile.of(Map.of("b", new float[1], "extra", new float[1])).write(folder.resolve(BIN_2));
+    assertRefused(BIN_INDEX, BIN_2 + " holds extra, which it does not place there");
+
+    RawTorchFile.of(Map.of("a", new float[1])).write(folder.resolve(BIN_2));
+    assertRefused(BIN_INDEX, "it places b in " + BIN_2 + ", which does not hold it");
+
+    Files.delete(folder.resolve(BIN_2));
+    assertRefused(BIN_INDEX, "it places 1 tensors in " + BIN_2 + ", which is not in the folder");
+  }
+
+  @Test
+  void refusesAHostilePickle() throws IOException {
+    config("{}");
+    Files.copy(Path.of("src/test/resources/golden/pickles/hostile.bin"), folder.resolve(BIN));
+
+    assertRefused(BIN, "its pickle calls posix.system, and only tensors are allowed");
+  }
+
+  @Test
+  void refusesShardsOfTorchWithoutIndex() {
+    config("{}");
+    write(BIN_1, "");
+
+    assertUnusable(
+        "it holds " + BIN_1 + ", but no " + BIN_INDEX + " that says what else there must be");
   }
 
   @ParameterizedTest
@@ -241,25 +350,19 @@ class CheckpointFolderTest {
         .isThrownBy(() -> CheckpointFolder.open(file))
         .withMessage(
             "Cannot open checkpoint %s: it is a file; give the folder that holds config.json and"
-                + " safetensors",
+                + " the weights",
             file);
   }
 
   @ParameterizedTest
   @ValueSource(
-      strings = {
-        "pytorch_model.bin",
-        "pytorch_model-00001-of-00002.bin",
-        "consolidated.00.pth",
-        "model.pt",
-        "last.ckpt"
-      })
-  void refusesPickles(String file) {
-    write(file, "a pickle is never opened");
+      strings = {"consolidated.00.pth", "consolidated.bin", "model.pt", "model.pkl", "last.ckpt"})
+  void refusesPicklesOfOtherLayouts(String file) {
+    write(file, "such a pickle is never opened");
     String reason =
-        "its weights are pickles (%s), which can run code; convert them with transformers: "
+        "its weights are pickles of a layout that is not read (%s); convert them with"
                 .formatted(file)
-            + "from_pretrained, then save_pretrained(folder, safe_serialization=True)";
+            + " transformers: from_pretrained, then save_pretrained";
 
     assertUnusable(reason);
     config("{}");
@@ -269,7 +372,8 @@ class CheckpointFolderTest {
   @Test
   void ignoresPicklesBesideSafetensors() {
     config("{}");
-    write("pytorch_model.bin", "a pickle is never opened");
+    write(BIN, "a pickle that is not needed is never opened");
+    write("training_args.bin", "nor is this one");
     new RawSafetensors().floats("a", List.of(1), 1).write(weights());
 
     assertThat(CheckpointFolder.open(folder).tensors()).containsOnlyKeys("a");
@@ -342,8 +446,8 @@ class CheckpointFolderTest {
     write("consolidated.safetensors", "");
 
     assertUnusable(
-        "it has neither model.safetensors nor model.safetensors.index.json, only config.json,"
-            + " consolidated.safetensors");
+        "it has none of model.safetensors, model.safetensors.index.json, pytorch_model.bin,"
+            + " pytorch_model.bin.index.json, only config.json, consolidated.safetensors");
   }
 
   @Test
@@ -422,8 +526,67 @@ class CheckpointFolderTest {
     assertThat(CheckpointFolder.open(folder).fingerprint()).isEqualTo(original);
   }
 
+  @Test
+  void fingerprintSeesEveryChangeOfWhatTorchSaved() throws IOException {
+    config("{}");
+    Path bin = folder.resolve(BIN);
+    Files.copy(Path.of("src/test/resources/golden/pickles/mixed.bin"), bin);
+    byte[] original = Files.readAllBytes(bin);
+    WeightFile weights = PickledTensors.read(bin);
+    Set<String> fingerprints = new HashSet<>();
+    fingerprints.add(CheckpointFolder.open(folder).fingerprint());
+    int changes = 0;
+    for (TensorInfo tensor : weights.tensors().values()) {
+      if (tensor.bytes() > 0) {
+        byte[] changed = original.clone();
+        changed[(int) tensor.begin()] += (byte) (64 + changes);
+        Files.write(bin, changed);
+        fingerprints.add(CheckpointFolder.open(folder).fingerprint());
+        changes++;
+      }
+    }
+    byte[] renamed = original.clone();
+    renamed[new String(original, StandardCharsets.ISO_8859_1).indexOf("whole")] = 'W';
+    Files.write(bin, renamed);
+    fingerprints.add(CheckpointFolder.open(folder).fingerprint());
+
+    assertThat(fingerprints).hasSize(changes + 2).hasSizeGreaterThan(20);
+    Files.write(bin, original);
+    assertThat(fingerprints).contains(CheckpointFolder.open(folder).fingerprint());
+  }
+
+  /** Two tensors are the same bytes, and the third is a piece of them. */
+  @Test
+  void fingerprintSamplesEveryTensorOfALargeFileOfTorch() throws IOException {
+    config("{}");
+    long elements = 25 << 20;
+    RawPickle pickle = new RawPickle().op("}");
+    for (int i = 0; i < 2; i++) {
+      RawPickle storage = new RawPickle().floats("" + i, elements);
+      long[] stride = {1};
+      pickle.text("all" + i).tensor(storage, 0, new long[] {elements}, stride).op("s");
+      pickle.text("same" + i).tensor(storage, 0, new long[] {elements}, stride).op("s");
+      pickle.text("piece" + i).tensor(storage, 123_456, new long[] {1000}, stride).op("s");
+    }
+    RawTorchFile.of(pickle.end())
+        .sparse("0", elements * Float.BYTES)
+        .sparse("1", elements * Float.BYTES)
+        .write(folder.resolve(BIN));
+    String original = CheckpointFolder.open(folder).fingerprint();
+    for (TensorInfo tensor : CheckpointFolder.open(folder).tensors().values()) {
+      poke(folder.resolve(BIN), tensor.begin() + 100, 1);
+      assertThat(CheckpointFolder.open(folder).fingerprint()).isNotEqualTo(original);
+      poke(folder.resolve(BIN), tensor.begin() + 100, 0);
+    }
+    assertThat(CheckpointFolder.open(folder).fingerprint()).isEqualTo(original);
+  }
+
   private void poke(long position, int value) throws IOException {
-    try (RandomAccessFile file = new RandomAccessFile(weights().toFile(), "rw")) {
+    poke(weights(), position, value);
+  }
+
+  private static void poke(Path weights, long position, int value) throws IOException {
+    try (RandomAccessFile file = new RandomAccessFile(weights.toFile(), "rw")) {
       file.seek(position);
       file.write(value);
     }
@@ -440,6 +603,17 @@ class CheckpointFolderTest {
         .floats("c", List.of(1), 3)
         .write(folder.resolve(SHARD_1));
     new RawSafetensors().floats("b", List.of(1), 2).write(folder.resolve(SHARD_2));
+  }
+
+  private void shardedBin() {
+    config("{}");
+    write(
+        BIN_INDEX,
+        "{\"weight_map\": {\"a\": \"%s\", \"b\": \"%s\", \"c\": \"%s\"}}"
+            .formatted(BIN_1, BIN_2, BIN_1));
+    RawTorchFile.of(Map.of("a", new float[] {1}, "c", new float[] {3}))
+        .write(folder.resolve(BIN_1));
+    RawTorchFile.of(Map.of("b", new float[] {2})).write(folder.resolve(BIN_2));
   }
 
   private Path weights() {

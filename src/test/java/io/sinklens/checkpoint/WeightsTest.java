@@ -15,6 +15,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
@@ -279,6 +280,92 @@ class WeightsTest {
         .isEqualTo(Path.of("/x/sinklens"));
     assertThat(ConvertedWeights.folder(Map.of("XDG_CACHE_HOME", "/x", "SINKLENS_CACHE", "/y")))
         .isEqualTo(Path.of("/y"));
+  }
+
+  @ParameterizedTest
+  @EnumSource
+  void readsTheSameFromTorchAsFromSafetensors(Dtype wanted) throws IOException {
+    Path golden = Path.of("src/test/resources/golden/pickles");
+    Path pickled = Files.createDirectory(folder.resolve("pickled"));
+    RawSafetensors.write(pickled.resolve("config.json"), "{}");
+    Files.copy(golden.resolve("mixed.bin"), pickled.resolve("pytorch_model.bin"));
+    Files.copy(golden.resolve("mixed.safetensors"), weightsFile());
+    CheckpointFolder checkpoint = CheckpointFolder.open(pickled);
+    List<TensorInfo> tensors =
+        checkpoint.tensors().values().stream()
+            .filter(tensor -> tensor.weightDtype().isPresent())
+            .toList();
+    Function<String, Optional<String>> floating =
+        name -> Optional.of(name).filter(n -> tensors.stream().anyMatch(t -> t.name().equals(n)));
+
+    Weights expected = open(floating, wanted);
+    Weights inMemory =
+        Weights.open(
+            checkpoint, floating, operators, wanted, new ConvertedWeights(cache, MEGABYTE));
+    Weights cached =
+        Weights.open(checkpoint, floating, operators, wanted, new ConvertedWeights(cache, 1));
+
+    assertThat(tensors).hasSize(14);
+    for (TensorInfo tensor : tensors) {
+      long[] shape = tensor.shape().stream().mapToLong(Long::longValue).toArray();
+      float[] values = values(expected.get(tensor.name(), shape));
+      assertThat(values(inMemory.get(tensor.name(), shape))).as(tensor.name()).isEqualTo(values);
+      assertThat(values(cached.get(tensor.name(), shape))).as(tensor.name()).isEqualTo(values);
+    }
+    assertThat(values(inMemory.get("rows", 3, 4)))
+        .containsExactly(
+            0, 0.125f, 0.25f, 0.375f, 0.5f, 0.625f, 0.75f, 0.875f, 1, 1.125f, 1.25f, 1.375f);
+    inMemory.requireAllUsed();
+    assertThat(onlyCachedFile())
+        .isEqualTo(
+            cache
+                .resolve(
+                    checkpoint.fingerprint()
+                        + "-"
+                        + wanted.safetensorsName().toLowerCase(Locale.ROOT))
+                .resolve("pytorch_model.bin.safetensors"));
+    assertThat(SafetensorsHeader.read(onlyCachedFile()).tensors().values())
+        .isNotEmpty()
+        .allMatch(tensor -> tensor.dtype().equals(wanted.safetensorsName()));
+  }
+
+  @Test
+  void mapsWhatTorchSavedWithoutReading() throws IOException {
+    Path bin = folder.resolve("pytorch_model.bin");
+    long[] shape = {1500, 1 << 20};
+    long elements = shape[0] * shape[1];
+    RawPickle storage = new RawPickle().floats("0", elements);
+    RawPickle pickle =
+        new RawPickle()
+            .op("}")
+            .text("large")
+            .tensor(storage, 0, shape, new long[] {1 << 20, 1})
+            .op("s")
+            .text("end")
+            .tensor(storage, elements - 2, new long[] {2}, new long[] {1})
+            .op("s");
+    RawTorchFile.of(pickle.end())
+        .sparse("0", elements * Float.BYTES, (byte) 0, (byte) 0, (byte) 0x80, (byte) 0x3f)
+        .write(bin);
+    Weights weights = open(Dtype.FLOAT32);
+    long before = anonymousBytes();
+
+    NDArray large = weights.get("large", shape);
+
+    assertThat(values(weights.get("end", 2))).containsExactly(0, 1);
+    assertThat(large.getShape()).isEqualTo(new Shape(shape));
+    assertThat(anonymousBytes() - before).isLessThan(32 * MEGABYTE);
+    assertThat(Files.size(bin)).isGreaterThan(5L << 30);
+  }
+
+  @Test
+  void readsWhatTorchSavedOffItsAlignment() {
+    Path bin = folder.resolve("pytorch_model.bin");
+    RawTorchFile.of(Map.of("a", new float[] {1, -2})).shifted(3).write(bin);
+    TensorInfo tensor = CheckpointFolder.open(folder).tensors().get("a");
+
+    assertThat(Objects.requireNonNull(tensor).begin() % 64).isEqualTo(3);
+    assertThat(values(open(Dtype.FLOAT32).get("a", 2))).containsExactly(1, -2);
   }
 
   @Test

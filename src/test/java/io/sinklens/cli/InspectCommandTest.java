@@ -80,17 +80,25 @@ class InspectCommandTest {
   }
 
   @Test
-  void refusesPicklesWithAdvice() throws IOException {
+  void readsWhatTransformersSavedAsPickles() {
+    assertThat(inspect(Path.of("src/test/resources/golden/llava-bin"))).isEqualTo(ExitCode.DONE);
+
+    assertThat(out.toString().lines())
+        .contains(line("family", "llava"))
+        .anyMatch(line -> line.matches("dtype +float16 stored, (bfloat16|float32) computed"));
+  }
+
+  @Test
+  void refusesPicklesOfMoreThanTensors() throws IOException {
+    Path weights = folder.resolve("pytorch_model.bin");
     Files.writeString(folder.resolve("config.json"), "{\"model_type\": \"llava\"}");
-    Files.write(folder.resolve("pytorch_model.bin"), new byte[] {1});
+    Files.copy(Path.of("src/test/resources/golden/pickles/hostile.bin"), weights);
 
     assertThat(inspect(folder)).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
         .isEqualTo(
-            ("sinklens: Cannot open checkpoint %s: its weights are pickles (pytorch_model.bin),"
-                    + " which can run code; convert them with transformers: from_pretrained, then"
-                    + " save_pretrained(folder, safe_serialization=True)\n")
-                .formatted(folder));
+            "sinklens: Cannot read %s: its pickle calls posix.system, and only tensors are allowed\n"
+                .formatted(weights));
     assertThat(out.toString()).isEmpty();
   }
 
