@@ -115,6 +115,32 @@ public final class Operators implements AutoCloseable {
     return run(pixels, "patches_bias", pixels, weight, bias, Long.valueOf(patchSize));
   }
 
+  /**
+   * Square patches as rows of numbers, those that become one token behind one another.
+   *
+   * @param pixels {@code [1, channel, height, width]}, both sides multiples of {@code patchSize ·
+   *     mergeSize}
+   * @param patchSize pixels along one side of a patch
+   * @param mergeSize patches along one side of a token
+   * @param frames how often the image stands in a patch, as the frames of a film
+   * @return {@code [1, patch, channel · frame · row · column]}, tokens row by row, and a token's
+   *     patches row by row
+   */
+  public NDArray mergedPatches(NDArray pixels, int patchSize, int mergeSize, int frames) {
+    return run(
+        pixels,
+        "merged_patches",
+        pixels,
+        Long.valueOf(patchSize),
+        Long.valueOf(mergeSize),
+        Long.valueOf(frames));
+  }
+
+  /** Rows in another order: {@code x [row, ...]}, int64 {@code rows [...]}. */
+  public NDArray takeRows(NDArray x, NDArray rows) {
+    return run(x, "take_rows", x, rows);
+  }
+
   /** One token {@code [hidden]} before the others: {@code [row, token, hidden]}, one longer. */
   public NDArray prependToken(NDArray x, NDArray token) {
     return run(x, "prepend_token", x, token);
@@ -182,6 +208,18 @@ public final class Operators implements AutoCloseable {
   public NDArray sectionedRopeAngles(NDArray positions, double theta, List<Integer> sections) {
     long[] sizes = sections.stream().mapToLong(Integer::longValue).toArray();
     return run(positions, "sectioned_rope_angles", positions, theta, sizes);
+  }
+
+  /**
+   * Angles by row and column: of a half of the head, the first half of the frequencies turns by the
+   * row and the second by the column, both from the highest on.
+   *
+   * @param positions int64 {@code [token, row and column]}
+   * @param headSize a multiple of 4
+   * @return float32 {@code [1, token, headSize]}
+   */
+  public NDArray planeRopeAngles(NDArray positions, double theta, int headSize) {
+    return run(positions, "plane_rope_angles", positions, theta, Long.valueOf(headSize));
   }
 
   /**

@@ -41,6 +41,20 @@ class Operators(Module):
   def patches_bias(self: __torch__.Operators, pixels: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, bias, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
 
+  # Patches token by token: pixels [1, C, height, width], M x M patches a token, each patch_size high
+  # and wide and repeated for every frame: [1, patches, C * frames * patch_size * patch_size].
+  def merged_patches(self: __torch__.Operators, pixels: Tensor, patch_size: int, merge_size: int, frames: int) -> Tensor:
+    _, C, height, width = torch.size(pixels)
+    side = torch.mul(patch_size, merge_size)
+    blocks = torch.reshape(pixels, [C, torch.floordiv(height, side), merge_size, patch_size, torch.floordiv(width, side), merge_size, patch_size])
+    ordered = torch.unsqueeze(torch.permute(blocks, [1, 4, 2, 5, 0, 3, 6]), 5)
+    repeated = torch.expand(ordered, [-1, -1, -1, -1, -1, frames, -1, -1])
+    return torch.reshape(repeated, [1, -1, torch.mul(torch.mul(C, frames), torch.mul(patch_size, patch_size))])
+
+  # Rows of x in the order of an index.
+  def take_rows(self: __torch__.Operators, x: Tensor, rows: Tensor) -> Tensor:
+    return torch.index_select(x, 0, rows)
+
   # One token before all others: x [R, S, hidden], token [hidden] to [R, 1 + S, hidden].
   def prepend_token(self: __torch__.Operators, x: Tensor, token: Tensor) -> Tensor:
     return torch.cat([torch.expand(token, [torch.size(x, 0), 1, -1]), x], 1)
@@ -99,6 +113,15 @@ class Operators(Module):
     parts = torch.split_with_sizes(angles, sections, -1)
     chosen = torch.cat([torch.select(parts[0], 0, 0), torch.select(parts[1], 0, 1), torch.select(parts[2], 0, 2)], -1)
     return torch.unsqueeze(torch.cat([chosen, chosen], -1), 0)
+
+  # Angles of positions [S, 2], row and column: each turns a quarter of the head size, doubled:
+  # [1, S, D], float32.
+  def plane_rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, head_size: int) -> Tensor:
+    half = torch.floordiv(head_size, 2)
+    exponents = torch.div(torch.arange(0, half, 2, dtype=6, layout=None, device=None, pin_memory=None), half)
+    frequencies = torch.reciprocal(torch.pow(theta, exponents))
+    angles = torch.flatten(torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies), 1, -1)
+    return torch.unsqueeze(torch.cat([angles, angles], -1), 0)
 
   # x [R, H, S, D] with the halves of D turned by cos and sin [R or 1, S, D].
   def rope(self: __torch__.Operators, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
