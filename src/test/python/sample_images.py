@@ -85,6 +85,18 @@ def case_images() -> dict[str, Callable[[Path], None]]:
     }
 
 
+def extreme_images() -> dict[str, Image.Image]:
+    """PNG files whose size is hard for rules that keep the shape of an image: file name to image."""
+    strip = with_shapes(gradient(1000, 20, "yellow", "blue"), ("circle", "red", 0.1, 0.5, 0.4), ("square", "green", 0.8, 0.5, 0.3))
+    large = with_shapes(gradient(640, 480, "white", "purple"), ("circle", "red", 0.3, 0.4, 0.25), ("triangle", "green", 0.7, 0.6, 0.3))
+    return {
+        "line.png": gradient(150, 1, "red", "blue"),
+        "column.png": gradient(1, 150, "green", "white"),
+        "strip.png": strip,
+        "large.png": large,
+    }
+
+
 def decoder_images() -> dict[str, tuple[Image.Image, dict[str, Any]]]:
     """The files that measure a decoder against Pillow: file name to (image, how to save it)."""
     photo = with_shapes(gradient(75, 53, "orange", "blue"), ("circle", "red", 0.3, 0.5, 0.3), ("triangle", "green", 0.75, 0.5, 0.3))
@@ -111,7 +123,8 @@ def write_images(folder: Path) -> list[dict[str, Any]]:
     """Writes all images, and beside each decoder image what Pillow makes of it; returns what `images.json` lists."""
     folder.mkdir(parents=True, exist_ok=True)
     listed: list[dict[str, Any]] = []
-    for name, write in case_images().items():
+    extreme = {name: (lambda file, image=image: image.save(file, optimize=True)) for name, image in extreme_images().items()}
+    for name, write in (case_images() | extreme).items():
         write(folder / name)
         with Image.open(folder / name) as image:
             listed.append({"file": name, "width": image.width, "height": image.height, "mode": image.mode})
