@@ -2,11 +2,14 @@ package io.sinklens.family;
 
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.family.llava.LlavaFamily;
+import io.sinklens.family.qwen25vl.Qwen25VlFamily;
+import io.sinklens.family.qwen2vl.Qwen2VlFamily;
 import java.util.List;
 
 /** The families there are. */
 public final class Families {
-  private static final List<Family> ALL = List.of(new LlavaFamily());
+  private static final List<Family> ALL =
+      List.of(new LlavaFamily(), new Qwen2VlFamily(), new Qwen25VlFamily());
 
   private Families() {}
 

@@ -16,15 +16,20 @@ import java.util.stream.StreamSupport;
  * Reads the {@link ImageRule} of a checkpoint from its {@code preprocessor_config.json}, or from
  * the {@code image_processor} of its {@code processor_config.json}.
  *
- * <p>Absent keys have the defaults of {@code CLIPImageProcessor} (transformers 4.57). A key or
- * value that would change the pixels in a way not written here is refused, never ignored.
+ * <p>Absent keys have the defaults of {@code CLIPImageProcessor} or {@code Qwen2VLImageProcessor}
+ * (transformers 4.57). A key or value that would change the pixels in a way not written here is
+ * refused, never ignored.
  */
 public final class ImageRules {
   private static final int BICUBIC = 3;
   private static final int DEFAULT_SIZE = 224;
+  private static final int SMALLEST_PIXELS = 56 * 56;
+  private static final int LARGEST_PIXELS = 28 * 28 * 1280;
   private static final Set<String> CLIP =
       Set.of("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPFeatureExtractor");
   private static final Set<String> LLAVA = Set.of("LlavaImageProcessor", "LlavaImageProcessorFast");
+  private static final Set<String> QWEN2_VL =
+      Set.of("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast");
   private static final Set<String> UNDERSTOOD =
       Set.of(
           "image_processor_type",
@@ -42,6 +47,10 @@ public final class ImageRules {
           "image_std",
           "do_convert_rgb",
           "data_format");
+
+  /** Keys of {@link #QWEN2_VL} alone; its patch size does touch pixels. */
+  private static final Set<String> OF_QWEN2_VL =
+      Set.of("min_pixels", "max_pixels", "merge_size", "temporal_patch_size");
 
   /** Keys that do not touch pixels, or whose only effect the processors override. */
   private static final Set<String> WITHOUT_EFFECT =
@@ -66,7 +75,8 @@ public final class ImageRules {
    * Reads the rule of a checkpoint.
    *
    * @param folder a checkpoint in the layout of transformers
-   * @param patchSize pixels of the edges of the square behind one image token
+   * @param patchSize pixels of the edges of the square behind one image token, merged patches and
+   *     all
    * @throws IllegalArgumentException when there is no such file or a value is not supported
    */
   public static ImageRule fromCheckpoint(Path folder, int patchSize) {
@@ -99,8 +109,10 @@ public final class ImageRules {
   }
 
   private ImageRule rule(int patchSize) {
+    boolean qwen = QWEN2_VL.contains(type());
     for (Map.Entry<String, JsonNode> entry : config.properties()) {
       if (!UNDERSTOOD.contains(entry.getKey())
+          && !(qwen && OF_QWEN2_VL.contains(entry.getKey()))
           && !WITHOUT_EFFECT.contains(entry.getKey())
           && !entry.getValue().isNull()) {
         throw unsupported(entry.getKey(), "no such key");
@@ -116,6 +128,9 @@ public final class ImageRules {
     if (!value("data_format").asText("channels_first").equals("channels_first")) {
       throw unsupported("data_format", "channels_first");
     }
+    if (qwen) {
+      return smartResize(patchSize);
+    }
     if (padsToSquare()) {
       return new ImageRule.PadToSquare(squareSize("do_pad is set"), patchSize, normalization());
     }
@@ -128,14 +143,64 @@ public final class ImageRules {
     return new ImageRule.ResizeAndCrop(edge("size"), edge("crop_size"), patchSize, normalization());
   }
 
+  private String typeKey() {
+    return value("image_processor_type").isMissingNode()
+        ? "feature_extractor_type"
+        : "image_processor_type";
+  }
+
+  private String type() {
+    return value(typeKey()).asText();
+  }
+
+  private ImageRule smartResize(int tokenSize) {
+    if (flag("do_center_crop", false)) {
+      throw unsupported("do_center_crop", "false");
+    }
+    if (flag("do_pad", false)) {
+      throw unsupported("do_pad", "false");
+    }
+    int patch = number("patch_size", 14);
+    int merge = number("merge_size", 2);
+    if (patch * merge != tokenSize) {
+      throw unsupported(
+          "patch_size",
+          "with merge_size %d, what makes the %d pixels of an image token in config.json"
+              .formatted(merge, tokenSize));
+    }
+    return new SmartResize(
+        tokenSize,
+        limit("min_pixels", "shortest_edge", SMALLEST_PIXELS),
+        limit("max_pixels", "longest_edge", LARGEST_PIXELS),
+        normalization());
+  }
+
+  /** A limit under its own key or, since transformers 4.49, as an edge of the size. */
+  private int limit(String key, String edge, int otherwise) {
+    JsonNode size = value("size");
+    if (!size.isMissingNode() && !size.path(edge).isInt()) {
+      throw unsupported("size", "shortest_edge and longest_edge in pixels of the whole image");
+    }
+    int fromSize = size.path(edge).asInt(number(key, otherwise));
+    if (number(key, fromSize) != fromSize) {
+      throw unsupported(key, "the %s of size, %d".formatted(edge, fromSize));
+    }
+    return fromSize;
+  }
+
+  private int number(String key, int otherwise) {
+    JsonNode number = value(key);
+    if (!number.isMissingNode() && (!number.isInt() || number.asInt() < 1)) {
+      throw unsupported(key, "a whole number above 0");
+    }
+    return number.asInt(otherwise);
+  }
+
   private boolean padsToSquare() {
-    String key =
-        value("image_processor_type").isMissingNode()
-            ? "feature_extractor_type"
-            : "image_processor_type";
-    String type = value(key).asText();
+    String key = typeKey();
+    String type = type();
     if (!CLIP.contains(type) && !LLAVA.contains(type)) {
-      throw unsupported(key, "CLIPImageProcessor or LlavaImageProcessor");
+      throw unsupported(key, "CLIPImageProcessor, LlavaImageProcessor or Qwen2VLImageProcessor");
     }
     boolean pads = flag("do_pad", false);
     if (pads && CLIP.contains(type)) {
