@@ -175,7 +175,7 @@ public final class ImageRules {
         normalization());
   }
 
-  /** A limit under its own key or, since transformers 4.49, as an edge of the size. */
+  /** A limit under its own key or, in newer files, as an edge of the size. */
   private int limit(String key, String edge, int otherwise) {
     JsonNode size = value("size");
     if (!size.isMissingNode() && !size.path(edge).isInt()) {

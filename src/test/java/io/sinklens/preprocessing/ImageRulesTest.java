@@ -127,7 +127,7 @@ class ImageRulesTest {
         .isThrownBy(() -> rule("{'image_processor_type': 'SiglipImageProcessor'}"))
         .withMessage(
             "Cannot use image processor setting image_processor_type = \"SiglipImageProcessor\":"
-                + " supported is CLIPImageProcessor or LlavaImageProcessor");
+                + " supported is CLIPImageProcessor, LlavaImageProcessor or Qwen2VLImageProcessor");
   }
 
   private static ImageRule rule(String config) throws JsonProcessingException {
