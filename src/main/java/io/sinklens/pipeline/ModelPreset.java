@@ -29,7 +29,15 @@ record ModelPreset(
     String name, Match match, Usage usage, List<Integer> sinkDimensions, double sinkThreshold) {
 
   /** All that ship; a test holds this list against the folder. */
-  static final List<String> NAMES = List.of("demo", "llava-1.5-13b", "llava-1.5-7b");
+  static final List<String> NAMES =
+      List.of(
+          "demo",
+          "llava-1.5-13b",
+          "llava-1.5-7b",
+          "qwen2-vl-2b",
+          "qwen2-vl-7b",
+          "qwen2.5-vl-3b",
+          "qwen2.5-vl-7b");
 
   private static final ObjectMapper YAML =
       YAMLMapper.builder()

@@ -7,6 +7,7 @@ import io.sinklens.preprocessing.Prompt.ImageSpan;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -38,13 +39,25 @@ public final class PromptEncoder {
    *     tokenizer when it encodes around the image
    * @param encoding how the prompt is encoded
    * @param contextLength tokens that prompt and answer may have together, above 0
+   * @param refusedTokens tokens that stand for something this program cannot give the model, such
+   *     as frames of a film; a raw prompt must not hold them
    */
   public record Settings(
-      String imageToken, int imageTokenId, Encoding encoding, int contextLength) {
+      String imageToken,
+      int imageTokenId,
+      Encoding encoding,
+      int contextLength,
+      Set<String> refusedTokens) {
     public Settings {
+      refusedTokens = Set.copyOf(refusedTokens);
       if (contextLength < 1) {
         throw new IllegalArgumentException("Context length must be above 0, not " + contextLength);
       }
+    }
+
+    /** Settings of a model that takes nothing but text and images. */
+    public Settings(String imageToken, int imageTokenId, Encoding encoding, int contextLength) {
+      this(imageToken, imageTokenId, encoding, contextLength, Set.of());
     }
   }
 
@@ -94,14 +107,21 @@ public final class PromptEncoder {
    * @param imageTokens image embeddings that the model will put into the prompt, above 0
    * @param maxNewTokens tokens to be kept free for the answer
    * @throws RowFailedException {@link FailureKind#QUESTION_MISSING} when the prompt is null or
-   *     blank; {@link FailureKind#UNSUPPORTED_INPUT} when it has not exactly one image; {@link
-   *     FailureKind#PROMPT_TOO_LONG}
+   *     blank; {@link FailureKind#UNSUPPORTED_INPUT} when it has not exactly one image or holds a
+   *     refused token; {@link FailureKind#PROMPT_TOO_LONG}
    */
   public Prompt encodeRaw(@Nullable String raw, int imageTokens, int maxNewTokens)
       throws RowFailedException {
     String[] texts = requireText("prompt", raw).split(RAW_IMAGE, -1);
     if (texts.length != 2) {
       throw notOneImage(texts.length - 1);
+    }
+    for (String refused : settings.refusedTokens()) {
+      if (texts[0].contains(refused) || texts[1].contains(refused)) {
+        throw new RowFailedException(
+            FailureKind.UNSUPPORTED_INPUT,
+            "Prompt must not hold %s: nothing can be put in its place".formatted(refused));
+      }
     }
     int[] ids =
         switch (settings.encoding()) {

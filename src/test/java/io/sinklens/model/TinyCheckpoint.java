@@ -61,10 +61,15 @@ public final class TinyCheckpoint {
     }
   }
 
-  /** Copies {@code llava-mha}, whose weights are one file, into an empty folder. */
+  /** Copies {@code llava-mha} into an empty folder. */
   public static TinyCheckpoint copyTo(Path folder) {
+    return copyTo(folder, "llava-mha");
+  }
+
+  /** Copies a golden checkpoint whose weights are one file into an empty folder. */
+  public static TinyCheckpoint copyTo(Path folder, String name) {
     TinyCheckpoint copy = new TinyCheckpoint(folder);
-    try (Stream<Path> files = Files.list(golden("llava-mha"))) {
+    try (Stream<Path> files = Files.list(golden(name))) {
       for (Path file : files.filter(Files::isRegularFile).toList()) {
         Files.copy(file, folder.resolve(file.getFileName()));
       }

@@ -113,8 +113,7 @@ class ModelPresetTest {
     assertThatThrownBy(() -> ModelPreset.choose("llava-7b", read(DEMO)))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
-            "model.preset must be auto, none or one of [demo, llava-1.5-13b, llava-1.5-7b], not"
-                + " llava-7b");
+            "model.preset must be auto, none or one of %s, not llava-7b", ModelPreset.NAMES);
   }
 
   private static Blueprint read(Path folder) {

@@ -93,7 +93,8 @@ class GoldenPreprocessingTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"llava-mha", "llava-gqa", "llava-bf16"})
+  @ValueSource(
+      strings = {"llava-mha", "llava-gqa", "llava-bf16", "qwen2-vl", "qwen2-vl-tied", "qwen2.5-vl"})
   void tokenizesAsTransformersDoes(String checkpoint) throws IOException {
     JsonNode tokens = json(checkpoint, "tokens.json");
     try (Tokenizer tokenizer = Tokenizer.open(GOLDEN.resolve(checkpoint))) {

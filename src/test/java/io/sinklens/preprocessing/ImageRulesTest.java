@@ -20,6 +20,9 @@ import org.junit.jupiter.params.provider.ValueSource;
 class ImageRulesTest {
   private static final ImageRule LLAVA_HF = new ResizeAndCrop(336, 336, 14, Normalization.CLIP);
 
+  private static final ImageRule QWEN2_VL =
+      new SmartResize(28, 3136, 12_845_056, Normalization.CLIP);
+
   @TempDir Path folder;
 
   @Test
@@ -47,6 +50,67 @@ class ImageRulesTest {
           "data_format": "channels_first"}, "patch_size": 14}
         """);
     assertThat(ImageRules.fromCheckpoint(folder, 14)).isEqualTo(LLAVA_HF);
+  }
+
+  @Test
+  void readsThePreprocessorOfQwen2Vl() throws IOException {
+    Files.writeString(
+        folder.resolve("preprocessor_config.json"),
+        """
+        {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2,
+         "merge_size": 2, "image_mean": [0.48145466, 0.4578275, 0.40821073],
+         "image_std": [0.26862954, 0.26130258, 0.27577711],
+         "image_processor_type": "Qwen2VLImageProcessor", "processor_class": "Qwen2VLProcessor"}
+        """);
+    assertThat(ImageRules.fromCheckpoint(folder, 28)).isEqualTo(QWEN2_VL);
+  }
+
+  @Test
+  void readsTheLimitsOfQwen2VlByTheirNewNames() throws IOException {
+    Files.writeString(
+        folder.resolve("preprocessor_config.json"),
+        """
+        {"size": {"shortest_edge": 3136, "longest_edge": 12845056}, "patch_size": 14,
+         "merge_size": 2, "min_pixels": null, "max_pixels": 12845056, "do_center_crop": null,
+         "image_processor_type": "Qwen2VLImageProcessorFast"}
+        """);
+    assertThat(ImageRules.fromCheckpoint(folder, 28)).isEqualTo(QWEN2_VL);
+  }
+
+  @Test
+  void takesTheLimitsOfTheProcessorWhereTheFileHasNone() throws JsonProcessingException {
+    assertThat(
+            ImageRules.fromConfig(
+                new ObjectMapper()
+                    .readTree("{\"image_processor_type\": \"Qwen2VLImageProcessor\"}"),
+                28))
+        .isEqualTo(new SmartResize(28, 3136, 1_003_520, Normalization.CLIP));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "'patch_size': 16 | patch_size = 16: supported is with merge_size 2, what makes the 28"
+            + " pixels of an image token in config.json",
+        "'merge_size': 0 | merge_size = 0: supported is a whole number above 0",
+        "'max_pixels': '1' | max_pixels = \"1\": supported is a whole number above 0",
+        "'do_center_crop': true | do_center_crop = true: supported is false",
+        "'do_pad': true | do_pad = true: supported is false",
+        "'size': {'height': 5} | size = {\"height\":5}: supported is shortest_edge and longest_edge"
+            + " in pixels of the whole image",
+        "'min_pixels': 9, 'size': {'shortest_edge': 4, 'longest_edge': 99} | min_pixels = 9:"
+            + " supported is the shortest_edge of size, 4",
+        "'fps': 2 | fps = 2: supported is no such key"
+      })
+  void refusesWhatWouldChangeThePixelsOfQwen2Vl(String setting, String reason) {
+    String config =
+        "{'image_processor_type': 'Qwen2VLImageProcessor', %s}"
+            .formatted(setting)
+            .replace('\'', '"');
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> ImageRules.fromConfig(new ObjectMapper().readTree(config), 28))
+        .withMessage("Cannot use image processor setting " + reason);
   }
 
   @Test

@@ -15,6 +15,7 @@ import io.sinklens.preprocessing.PromptEncoder.Settings;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Set;
 import java.util.stream.Collectors;
 import org.assertj.core.api.ThrowableAssert.ThrowingCallable;
 import org.junit.jupiter.api.AfterEach;
@@ -47,6 +48,18 @@ class PromptEncoderTest {
     assertThat(prompt.ids()).containsExactly(1, 10, 13, 13, 13, 6, 4);
     assertThat(prompt.image()).isEqualTo(new ImageSpan(2, 5));
     assertThat(prompt.image().length()).isEqualTo(3);
+  }
+
+  @Test
+  void refusesATokenItHasNothingFor() throws RowFailedException {
+    Settings settings = new Settings("<image>", 13, Encoding.WHOLE, 10, Set.of("</s>"));
+    PromptEncoder encoder = new PromptEncoder(tokenizer, TEMPLATE, settings);
+    assertThatExceptionOfType(RowFailedException.class)
+        .isThrownBy(() -> encoder.encodeRaw("h<image>i</s>:", 2, 1))
+        .withMessage("Prompt must not hold </s>: nothing can be put in its place")
+        .satisfies(e -> assertThat(e.failure().kind()).isEqualTo(FailureKind.UNSUPPORTED_INPUT));
+    // In a question it is text.
+    assertThat(encoder.encode("</s>", 1, 1).image().length()).isEqualTo(1);
   }
 
   @Test

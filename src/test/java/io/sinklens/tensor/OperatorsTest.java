@@ -607,6 +607,53 @@ class OperatorsTest {
         operators.sectionedRopeAngles(manager.create(positions, new Shape(3, 2)), theta, sections));
   }
 
+  // --- Images of any size
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void cutsPatchesTokenByToken(Dtype dtype) {
+    Doubles pixels = random(dtype, 1, 3, 8, 12);
+    // Patches of 2 x 2 pixels, 2 x 2 of them a token: 2 x 3 tokens.
+    check(
+        Doubles.of(
+            shape(1, 24, 3 * 2 * 4),
+            i -> {
+              int token = i[1] / 4;
+              int row = 4 * (token / 3) + 2 * (i[1] % 4 / 2) + i[2] % 4 / 2;
+              int column = 4 * (token % 3) + 2 * (i[1] % 2) + i[2] % 2;
+              return pixels.at(0, i[2] / 8, row, column);
+            }),
+        dtype,
+        operators.mergedPatches(array(pixels, dtype), 2, 2, 2));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void takesRowsInAnotherOrder(Dtype dtype) {
+    Doubles x = random(dtype, 4, 3);
+    long[] rows = {2, 0, 3, 1, 2};
+
+    check(
+        Doubles.of(shape(5, 3), i -> x.at((int) rows[i[0]], i[1])),
+        dtype,
+        operators.takeRows(array(x, dtype), manager.create(rows)));
+  }
+
+  @Test
+  void turnsQuartersOfAHeadByRowAndColumn() {
+    long[] places = {0, 0, 3, 1, 2, 70};
+
+    check(
+        Doubles.of(
+            shape(1, 3, 8),
+            i -> {
+              int frequency = i[2] % 4;
+              return places[2 * i[1] + frequency / 2] * Math.pow(100, -(frequency % 2) / 2.0);
+            }),
+        Dtype.FLOAT32,
+        operators.planeRopeAngles(manager.create(places, new Shape(3, 2)), 100, 8));
+  }
+
   // --- All operators
 
   @Test

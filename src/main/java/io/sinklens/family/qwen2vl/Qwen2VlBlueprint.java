@@ -33,6 +33,7 @@ import java.util.TreeSet;
 /** A Qwen2-VL checkpoint, read and checked. */
 final class Qwen2VlBlueprint implements Blueprint {
   private static final String IMAGE = "<|image_pad|>";
+  private static final String VIDEO = "<|video_pad|>";
   private static final Piece TURN = new Special("<|im_start|>");
   private static final Piece TURN_END = new Special("<|im_end|>");
 
@@ -124,7 +125,8 @@ final class Qwen2VlBlueprint implements Blueprint {
         IMAGE,
         config.imageTokenId(),
         PromptEncoder.Encoding.WHOLE,
-        config.text().maxPositionEmbeddings());
+        config.text().maxPositionEmbeddings(),
+        Set.of(VIDEO));
   }
 
   @Override

@@ -33,16 +33,30 @@ record Qwen2VlConfig(Qwen2VisionConfig vision, LlamaConfig text, int imageTokenI
 
   static Qwen2VlConfig of(ConfigJson json) {
     json.requireAbsent("quantization_config", "quantised weights are not supported");
-    ConfigJson decoder = json.optionalChild("text_config").orElse(json);
-    requireFullAttention(decoder);
-    requireOneTie(json, decoder);
     return new Qwen2VlConfig(
         Qwen2VisionConfig.of(json.child("vision_config")),
-        decoder == json ? LlamaConfig.as(TEXT_TYPE, json) : LlamaConfig.of(decoder, TEXT_TYPE),
+        decoder(json),
         json.integer("image_token_id", 151655));
   }
 
-  /** Where there is a window it must not slide. */
+  private static LlamaConfig decoder(ConfigJson json) {
+    ConfigJson nested = json.optionalChild("text_config").orElse(null);
+    if (nested == null) {
+      requireFullAttention(json);
+      return LlamaConfig.as(TEXT_TYPE, json);
+    }
+    requireFullAttention(nested);
+    LlamaConfig decoder = LlamaConfig.of(nested, TEXT_TYPE);
+    // Versions differ in where they write it; where both say it, they must agree.
+    if (nested.has("tie_word_embeddings")) {
+      json.requireOneOf("tie_word_embeddings", String.valueOf(decoder.tieWordEmbeddings()));
+      return decoder;
+    }
+    boolean tied = json.flag("tie_word_embeddings").orElse(false);
+    return tied ? decoder.withTiedWordEmbeddings() : decoder;
+  }
+
+  /** Where a window is configured it must not slide. */
   private static void requireFullAttention(ConfigJson decoder) {
     decoder.requireOneOf("use_sliding_window", "false");
     if (decoder.has("layer_types")) {
@@ -52,11 +66,5 @@ record Qwen2VlConfig(Qwen2VisionConfig vision, LlamaConfig text, int imageTokenI
         }
       }
     }
-  }
-
-  /** Versions differ in where they write it; the decoder's counts. */
-  private static void requireOneTie(ConfigJson json, ConfigJson decoder) {
-    boolean tied = decoder.flag("tie_word_embeddings").orElse(false);
-    json.requireOneOf("tie_word_embeddings", String.valueOf(tied));
   }
 }

@@ -186,6 +186,24 @@ public record LlamaConfig(
         defaults.projection);
   }
 
+  /** The same, with logits from the embedding's rows. */
+  public LlamaConfig withTiedWordEmbeddings() {
+    return new LlamaConfig(
+        hiddenSize,
+        intermediateSize,
+        numHiddenLayers,
+        numAttentionHeads,
+        numKeyValueHeads,
+        headDim,
+        vocabSize,
+        maxPositionEmbeddings,
+        rmsNormEps,
+        rope,
+        hiddenAct,
+        true,
+        projection);
+  }
+
   /** Base of the rotary angles. */
   public double ropeTheta() {
     return rope.theta();
