@@ -32,7 +32,6 @@ record Qwen25VlConfig(Qwen25VisionConfig vision, LlamaConfig text, int imageToke
   }
 
   static Qwen25VlConfig of(ConfigJson json) {
-    json.requireAbsent("quantization_config", "quantised weights are not supported");
     return new Qwen25VlConfig(
         Qwen25VisionConfig.of(json.child("vision_config")),
         decoder(json),

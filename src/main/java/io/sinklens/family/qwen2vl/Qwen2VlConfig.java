@@ -32,7 +32,6 @@ record Qwen2VlConfig(Qwen2VisionConfig vision, LlamaConfig text, int imageTokenI
   }
 
   static Qwen2VlConfig of(ConfigJson json) {
-    json.requireAbsent("quantization_config", "quantised weights are not supported");
     return new Qwen2VlConfig(
         Qwen2VisionConfig.of(json.child("vision_config")),
         decoder(json),
