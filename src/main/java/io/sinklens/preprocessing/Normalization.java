@@ -22,6 +22,10 @@ public record Normalization(List<Double> mean, List<Double> deviation, double re
           List.of(0.26862954, 0.26130258, 0.27577711),
           1 / 255.0);
 
+  /** What InternVL's encoders take ({@code IMAGENET_DEFAULT_MEAN} and its deviation). */
+  public static final Normalization IMAGENET =
+      new Normalization(List.of(0.485, 0.456, 0.406), List.of(0.229, 0.224, 0.225), 1 / 255.0);
+
   public Normalization {
     mean = List.copyOf(mean);
     deviation = List.copyOf(deviation);
