@@ -146,6 +146,11 @@ public final class Operators implements AutoCloseable {
     return run(x, "prepend_token", x, token);
   }
 
+  /** One row and one column of zeros more: {@code [image, rows, columns, hidden]}. */
+  public NDArray padMap(NDArray x) {
+    return run(x, "pad_map", x);
+  }
+
   /** Tokens after tokens: two {@code [token, hidden]} to {@code [1, token, hidden]}. */
   public NDArray concatTokens(NDArray x, NDArray y) {
     return run(x, "concat_tokens", x, y);

@@ -59,6 +59,10 @@ class Operators(Module):
   def prepend_token(self: __torch__.Operators, x: Tensor, token: Tensor) -> Tensor:
     return torch.cat([torch.expand(token, [torch.size(x, 0), 1, -1]), x], 1)
 
+  # One row and one column of zeros more: [R, rows, columns, hidden].
+  def pad_map(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.constant_pad_nd(x, [0, 0, 0, 1, 0, 1], 0)
+
   # Text before an image: [S, hidden] and [T, hidden] to [1, S + T, hidden].
   def concat_tokens(self: __torch__.Operators, x: Tensor, y: Tensor) -> Tensor:
     return torch.unsqueeze(torch.cat([x, y], 0), 0)

@@ -181,6 +181,18 @@ class OperatorsTest {
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void padsMapsWithARowAndAColumn(Dtype dtype) {
+    Doubles x = random(dtype, 2, 3, 2, 4);
+
+    check(
+        Doubles.of(
+            shape(2, 4, 3, 4), i -> i[1] == 3 || i[2] == 2 ? 0 : x.at(i[0], i[1], i[2], i[3])),
+        dtype,
+        operators.padMap(array(x, dtype)));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void picksOneTokenOfEveryRow(Dtype dtype) {
     Doubles x = random(dtype, 3, 5, 4);
     long[] tokens = {4, 0, 2};
