@@ -315,15 +315,16 @@ def write_var(
     base: VarSettings,
     release: var.Release,
     eligible: Callable[[Case], bool],
+    to_store: Callable[[Sequence[VarRun]], Sequence[VarRun]] | None = None,
 ) -> None:
+    """Runs of the method; attention is stored of the `two_busiest`, or of those that `to_store` picks."""
     baseline = {case: answer for case, answer in chosen}
     numbers = {case: number for number, (case, _) in enumerate(chosen)}
     candidates = [case for case, _ in chosen if eligible(case)]
     candidates.sort(key=lambda case: case.template != "plain")  # short prompts first: their attention is stored
     candidates = candidates[:6] + candidates[-1:5:-1]
     groups = var_runs(runner, candidates, base, release)
-    ranked = sorted(groups[1], key=worth_storing, reverse=True)
-    stored = {run.case for run in ranked[:2]}
+    stored = {run.case for run in (to_store or two_busiest)(groups[1])}
     tensors: dict[str, torch.Tensor] = {}
     documents = []
     for runs in groups:
@@ -350,10 +351,14 @@ def write_var(
     tiny.write_tensors(folder / "var.safetensors", tensors)
 
 
-def worth_storing(run: VarRun) -> tuple[bool, int, int]:
+def two_busiest(runs: Sequence[VarRun]) -> Sequence[VarRun]:
     """Short prompts first, then those with visual sinks in many layers, then those with many selected heads."""
-    layers = sum(bool(layer["image_positions"]) for layer in run.sinks_document())
-    return run.case.template == "plain", layers, int(run.selection().sum())
+
+    def worth(run: VarRun) -> tuple[bool, int, int]:
+        layers = sum(bool(layer["image_positions"]) for layer in run.sinks_document())
+        return run.case.template == "plain", layers, int(run.selection().sum())
+
+    return sorted(runs, key=worth, reverse=True)[:2]
 
 
 def stored_attention(run: VarRun) -> dict[str, torch.Tensor]:
@@ -412,7 +417,8 @@ def write_golden(
     traced: Sequence[int],
     base: VarSettings,
     release: var.Release,
+    to_store: Callable[[Sequence[VarRun]], Sequence[VarRun]] | None = None,
 ) -> None:
     """Everything about one float32 checkpoint whose cases are chosen: `cases.json`, `trace.safetensors`, `var.*`."""
     write_cases(folder, runner, chosen, traced, "float32")
-    write_var(folder, runner, chosen, base, release, lambda case: True)
+    write_var(folder, runner, chosen, base, release, lambda case: True, to_store)

@@ -21,7 +21,7 @@ import redistribution as var
 import sample_images
 import tiny_internvl as tiny
 import tiny_llava
-from golden_cases import Answer, Case, Runner, choose_cases, write_golden
+from golden_cases import Answer, Case, Runner, VarRun, choose_cases, write_golden
 from redistribution import VarSettings
 from tiny_internvl import END, IMAGE, IMAGE_END, IMAGE_START, START, TinyInternVl
 
@@ -314,7 +314,7 @@ def choose(runner: InternVlRunner, smallest_gap: float) -> list[tuple[Case, Answ
     return chosen
 
 
-EXTREMES = {"line.png": (64, 1), "column.png": (3, 200), "large.png": (420, 300)}
+EXTREMES = {"internvl-line.png": (64, 1), "internvl-column.png": (3, 200), "internvl-large.png": (420, 300)}
 """Beside the shared images: one pixel high, many times higher than wide, and larger than any number of tiles."""
 
 
@@ -336,7 +336,7 @@ def make_model(checkpoint: TinyInternVl, images: Path, seed: int) -> InternVLFor
     texts = min(token["id"] for token in checkpoint.tokenizer["added_tokens"] if token["id"] > 2)
     tiny.draw_weights(model, seed, stop, STOP_GAIN[checkpoint.name], texts)
     runner = InternVlRunner(checkpoint, model, images)
-    looks = [("shapes.png", 5), ("tall.png", 2), ("gray.png", 1), ("noise.png", 9), ("large.png", 25)]  # image, and a token of it
+    looks = [("shapes.png", 5), ("tall.png", 2), ("gray.png", 1), ("noise.png", 9), ("internvl-large.png", 25)]  # image, and a token of it
     probes = [Case(image, golden.QUESTIONS[0], name, "tiles-6") for name in TEMPLATES for image, _ in looks]
     tiny_llava.plant_sinks(
         model, runner.decoder, model.model.multi_modal_projector.linear_2.weight, [runner.inputs(probe) for probe in probes],
@@ -410,14 +410,26 @@ def check_loads(folder: Path, runner: InternVlRunner, cases: Sequence[Case]) -> 
         assert tokenizer(expanded[0])["input_ids"] == runner.prompt_ids(case), case
 
 
-STOP_GAIN = {"internvl-llama": 1.3, "internvl-qwen2": 1.3}
+def shortest_busy(runs: Sequence[VarRun]) -> Sequence[VarRun]:
+    """Of those with several tiles, sinks and heads to change the one with the shortest prompt."""
+
+    def worth(run: VarRun) -> tuple[bool, int]:
+        start, end = run.observer.prompt.span
+        sinks = [layer["image_positions"] for layer in run.sinks_document()]
+        busy = any(sinks) and run.selection().any() and end - start > tiny.TILE_TOKENS
+        return bool(busy), -len(run.observer.steps[0].hidden[0])
+
+    return sorted(runs, key=worth)[-1:]
+
+
+STOP_GAIN = {"internvl-llama": 1.3, "internvl-qwen2": 1.7}
 SINK_DIMENSIONS = (9, 37)
 SMALLEST_GAP = 5e-3
 VAR = {
-    "internvl-llama": VarSettings("base", "paper", SINK_DIMENSIONS, 2.6, 0.6, 0.1, 0.6),
-    "internvl-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 2.6, 0.6, 0.1, 0.6),
-    "internvl-chat-internlm2": VarSettings("base", "paper", SINK_DIMENSIONS, 2.6, 0.6, 0.1, 0.6),
-    "internvl-chat-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 2.6, 0.6, 0.1, 0.6),
+    "internvl-llama": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
+    "internvl-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
+    "internvl-chat-internlm2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
+    "internvl-chat-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
 }
 
 
@@ -443,4 +455,4 @@ def write(output: Path, release: var.Release, seed: int) -> None:
             check_original(checkpoint, runner, [case for case, _ in chosen[::8]])
         short = sorted(range(len(chosen)), key=lambda number: len(runner.prompt_ids(chosen[number][0])))
         traced = [number for number in short if len(runner.tiles(chosen[number][0])) > 1][:1] + short[:1]
-        write_golden(folder, runner, chosen, traced, VAR[checkpoint.name], release)
+        write_golden(folder, runner, chosen, traced, VAR[checkpoint.name], release, shortest_busy)

@@ -1,6 +1,7 @@
 package io.sinklens.family;
 
 import io.sinklens.checkpoint.CheckpointFolder;
+import io.sinklens.family.internvl.InternVlFamily;
 import io.sinklens.family.llava.LlavaFamily;
 import io.sinklens.family.qwen25vl.Qwen25VlFamily;
 import io.sinklens.family.qwen2vl.Qwen2VlFamily;
@@ -9,7 +10,8 @@ import java.util.List;
 /** The families there are. */
 public final class Families {
   private static final List<Family> ALL =
-      List.of(new LlavaFamily(), new Qwen2VlFamily(), new Qwen25VlFamily());
+      List.of(
+          new LlavaFamily(), new Qwen2VlFamily(), new Qwen25VlFamily(), new InternVlFamily());
 
   private Families() {}
 

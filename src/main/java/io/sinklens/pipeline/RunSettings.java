@@ -100,9 +100,8 @@ public record RunSettings(
    *
    * @param path checkpoint folder in a Hugging Face layout
    * @param preset name of a model preset, {@code auto} for the one that matches, or {@code none}
-   * @param template {@code auto}, {@code vicuna-v1}, {@code plain} or {@code qwen2-vl}
-   * @param imageRule {@code auto}, {@code crop}, {@code pad}, {@code stretch} or {@code
-   *     smart-resize}
+   * @param template {@code auto}, or the name of a prompt template of the model's family
+   * @param imageRule {@code auto}, or the name of an image rule of the model's family
    * @param exif {@code auto}, {@code apply} or {@code ignore}
    * @param device {@code auto} or {@code cpu}
    * @param dtype {@code auto}, {@code float32} or {@code bfloat16}
@@ -120,8 +119,6 @@ public record RunSettings(
       implements Serializable {
 
     public Model {
-      requireOneOf("model.template", template, "auto", "vicuna-v1", "plain", "qwen2-vl");
-      requireOneOf("model.image-rule", imageRule, "auto", "crop", "pad", "stretch", "smart-resize");
       requireOneOf("model.exif", exif, "auto", "apply", "ignore");
       requireOneOf("model.device", device, "auto", "cpu");
       requireOneOf("model.dtype", dtype, "auto", "float32", "bfloat16");

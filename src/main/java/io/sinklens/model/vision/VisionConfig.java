@@ -2,6 +2,7 @@ package io.sinklens.model.vision;
 
 import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.tensor.Activation;
+import java.util.List;
 
 /**
  * The shape of a vision transformer, under the checkpoint's names.
@@ -36,10 +37,19 @@ public record VisionConfig(
     /** No class token, and a bias in the patch embedding. */
     SIGLIP,
     /** A class token, a bias in the patch embedding, and branches scaled channel by channel. */
-    INTERN;
+    INTERN,
+    /**
+     * As {@link #INTERN} with RMS norms; queries and keys are normed, too, before they are split
+     * into heads, and no bias is in what makes them and the values.
+     */
+    INTERN_6B;
 
     boolean hasClassToken() {
       return this != SIGLIP;
+    }
+
+    boolean isIntern() {
+      return this == INTERN || this == INTERN_6B;
     }
   }
 
@@ -108,6 +118,88 @@ public record VisionConfig(
         json.integer("patch_size", 16),
         json.number("layer_norm_eps", 1e-6),
         Activation.named(json.text("hidden_act", "gelu_pytorch_tanh")));
+  }
+
+  /**
+   * Reads a {@code vision_config} of model type internvl_vision; absent keys have transformers'
+   * defaults.
+   *
+   * @throws IllegalArgumentException for a value this encoder does not compute
+   */
+  public static VisionConfig internVl(ConfigJson json) {
+    json.requireOneOf("model_type", "internvl_vision");
+    json.requireOneOf("use_absolute_position_embeddings", "true");
+    json.requireOneOf("use_mask_token", "false");
+    json.requireOneOf("use_mean_pooling", "true"); // Else there is a last norm.
+    return new VisionConfig(
+        intern(
+            json,
+            json.text("norm_type", "layer_norm"),
+            json.flag("use_qk_norm").orElse(false),
+            json.flag("attention_bias").orElse(false)),
+        json.integer("hidden_size", 1024),
+        json.integer("intermediate_size", 4096),
+        json.integer("num_hidden_layers", 24),
+        json.integer("num_attention_heads", 16),
+        json.integer("num_channels", 3),
+        side(json, "image_size", 448),
+        side(json, "patch_size", 14),
+        json.number("layer_norm_eps", 1e-6),
+        Activation.named(json.text("hidden_act", "gelu")));
+  }
+
+  /**
+   * Reads a {@code vision_config} of model type intern_vit_6b, as the original code calls encoders
+   * of any size; absent keys have that code's defaults.
+   *
+   * @throws IllegalArgumentException for a value this encoder does not compute
+   */
+  public static VisionConfig internVit(ConfigJson json) {
+    json.requireOneOf("model_type", "intern_vit_6b");
+    return new VisionConfig(
+        intern(
+            json,
+            json.text("norm_type", "rms_norm"),
+            json.flag("qk_normalization").orElse(true),
+            json.flag("qkv_bias").orElse(false)),
+        json.integer("hidden_size", 3200),
+        json.integer("intermediate_size", 12800),
+        json.integer("num_hidden_layers", 48),
+        json.integer("num_attention_heads", 25),
+        json.integer("num_channels", 3),
+        json.integer("image_size", 224),
+        json.integer("patch_size", 14),
+        json.number("layer_norm_eps", 1e-6),
+        Activation.named(json.text("hidden_act", "gelu")));
+  }
+
+  private static Kind intern(
+      ConfigJson json, String norm, boolean normedQueries, boolean biasedQueries) {
+    if (norm.equals("layer_norm") && !normedQueries && biasedQueries) {
+      return Kind.INTERN;
+    }
+    if (norm.equals("rms_norm") && normedQueries && !biasedQueries) {
+      // In transformers, the norms of queries and keys have this one whatever the config says.
+      json.requireOneOf("layer_norm_eps", "1.0E-6");
+      return Kind.INTERN_6B;
+    }
+    throw new IllegalArgumentException(
+        ("Cannot compute a vision encoder with norm_type %s, %s norms of queries and keys, and %s"
+                + " bias in their projections: supported are layer_norm, no and a, or rms_norm, with"
+                + " and no")
+            .formatted(norm, normedQueries ? "with" : "no", biasedQueries ? "a" : "no"));
+  }
+
+  /** A size, or height and width that must be the same. */
+  private static int side(ConfigJson json, String key, int fallback) {
+    if (!json.has(key)) {
+      return fallback;
+    }
+    List<Integer> sides = json.integers(key);
+    if (sides.isEmpty() || sides.size() > 2 || !sides.get(0).equals(sides.get(sides.size() - 1))) {
+      throw new IllegalArgumentException(key + " must be one length or the same two, not " + sides);
+    }
+    return sides.get(0);
   }
 
   /** Encoder layers up to a feature layer, which counts from the end when negative. */

@@ -26,10 +26,10 @@ import org.jspecify.annotations.Nullable;
 public final class VisionTransformer {
   private final VisionConfig config;
   private final Operators operators;
-  private final @Nullable NDArray classEmbedding; // [hidden]
+  private final @Nullable NDArray classEmbedding; // [hidden], or with ones before
   private final NDArray patchEmbedding; // [hidden, channel, patch size, patch size]
   private final @Nullable NDArray patchBias; // [hidden]
-  private final NDArray positions; // [1 + patch, hidden], or without the 1
+  private final NDArray positions; // [1 + patch, hidden], or without the 1, or with a one before
   private final @Nullable Norm preNorm;
   private final List<Layer> layers;
 
@@ -46,7 +46,7 @@ public final class VisionTransformer {
     int hidden = config.hiddenSize();
     Weights embeddings = weights.under("embeddings");
     Kind kind = config.kind();
-    classEmbedding = kind.hasClassToken() ? embeddings.get("class_embedding", hidden) : null;
+    classEmbedding = kind.hasClassToken() ? embeddings.get("class_embedding", classShape()) : null;
     patchEmbedding =
         embeddings.get(
             "patch_embedding.weight",
@@ -55,15 +55,26 @@ public final class VisionTransformer {
             config.patchSize(),
             config.patchSize());
     patchBias = kind == Kind.CLIP ? null : embeddings.get("patch_embedding.bias", hidden);
-    positions =
-        embeddings.get(
-            "position_embedding.weight", config.patches() + (kind.hasClassToken() ? 1 : 0), hidden);
+    positions = embeddings.get("position_embedding.weight", positionShape());
     preNorm = // Spelled like that in every checkpoint.
         kind == Kind.CLIP ? new Norm(weights.under("pre_layrnorm")) : null;
     layers = new ArrayList<>();
     for (int i = 0; i < config.layersToRun(featureLayer); i++) {
       layers.add(new Layer(weights.under("encoder.layers." + i)));
     }
+  }
+
+  private long[] classShape() {
+    int hidden = config.hiddenSize();
+    return config.kind().isIntern() ? new long[] {1, 1, hidden} : new long[] {hidden};
+  }
+
+  private long[] positionShape() {
+    int hidden = config.hiddenSize();
+    int positions = config.patches() + (config.kind().hasClassToken() ? 1 : 0);
+    return config.kind().isIntern()
+        ? new long[] {1, positions, hidden}
+        : new long[] {positions, hidden};
   }
 
   /**
@@ -104,6 +115,8 @@ public final class VisionTransformer {
   private final class Layer {
     private final Norm norm1;
     private final List<Linear> inputs; // Queries, keys, values; or one for all.
+    private final @Nullable Norm queryNorm;
+    private final @Nullable Norm keyNorm;
     private final Linear output;
     private final @Nullable NDArray scale1; // [hidden]
     private final Norm norm2;
@@ -116,18 +129,22 @@ public final class VisionTransformer {
       int intermediate = config.intermediateSize();
       norm1 = new Norm(weights.under("layer_norm1"));
       Weights attention = weights.under("self_attn");
+      boolean normed = config.kind() == Kind.INTERN_6B;
+      Bias bias = normed ? Bias.ABSENT : Bias.PRESENT;
       inputs =
           attention.has("qkv_proj.weight")
-              ? List.of(new Linear(attention.under("qkv_proj"), 3 * hidden, hidden))
+              ? List.of(new Linear(attention.under("qkv_proj"), 3 * hidden, hidden, bias))
               : List.of(
-                  new Linear(attention.under("q_proj"), hidden, hidden),
-                  new Linear(attention.under("k_proj"), hidden, hidden),
-                  new Linear(attention.under("v_proj"), hidden, hidden));
-      output = new Linear(attention.under("out_proj"), hidden, hidden);
+                  new Linear(attention.under("q_proj"), hidden, hidden, bias),
+                  new Linear(attention.under("k_proj"), hidden, hidden, bias),
+                  new Linear(attention.under("v_proj"), hidden, hidden, bias));
+      queryNorm = normed ? new Norm(attention.under("q_norm")) : null;
+      keyNorm = normed ? new Norm(attention.under("k_norm")) : null;
+      output = new Linear(attention.under("out_proj"), hidden, hidden, Bias.PRESENT);
       norm2 = new Norm(weights.under("layer_norm2"));
-      up = new Linear(weights.under("mlp.fc1"), intermediate, hidden);
-      down = new Linear(weights.under("mlp.fc2"), hidden, intermediate);
-      boolean scaled = config.kind() == Kind.INTERN;
+      up = new Linear(weights.under("mlp.fc1"), intermediate, hidden, Bias.PRESENT);
+      down = new Linear(weights.under("mlp.fc2"), hidden, intermediate, Bias.PRESENT);
+      boolean scaled = config.kind().isIntern();
       scale1 = scaled ? weights.get("layer_scale1", hidden) : null;
       scale2 = scaled ? weights.get("layer_scale2", hidden) : null;
     }
@@ -141,7 +158,10 @@ public final class VisionTransformer {
       double scale = Math.pow(headSize(), -0.5);
       NDArray heads =
           operators.attention(
-              heads(projected.get(0)), heads(projected.get(1)), heads(projected.get(2)), scale);
+              heads(normed(projected.get(0), queryNorm)),
+              heads(normed(projected.get(1), keyNorm)),
+              heads(projected.get(2)),
+              scale);
       NDArray joined =
           heads
               .transpose(0, 2, 1, 3) // [image, token, heads, headSize]
@@ -153,6 +173,10 @@ public final class VisionTransformer {
 
     private NDArray scaled(NDArray branch, @Nullable NDArray scale) {
       return scale == null ? branch : branch.mul(scale);
+    }
+
+    private NDArray normed(NDArray projected, @Nullable Norm norm) {
+      return norm == null ? projected : norm.apply(projected);
     }
 
     private List<NDArray> thirds(NDArray projected) {
@@ -173,31 +197,39 @@ public final class VisionTransformer {
     }
   }
 
+  /** A layer norm, or InternViT-6B's RMS norm. */
   private final class Norm {
     private final NDArray weight; // [hidden]
-    private final NDArray bias; // [hidden]
+    private final @Nullable NDArray bias; // [hidden]
 
     Norm(Weights weights) {
       weight = weights.get("weight", config.hiddenSize());
-      bias = weights.get("bias", config.hiddenSize());
+      bias = config.kind() == Kind.INTERN_6B ? null : weights.get("bias", config.hiddenSize());
     }
 
     NDArray apply(NDArray x) {
-      return operators.layerNorm(x, weight, bias, config.layerNormEps());
+      return bias == null
+          ? operators.rmsNorm(x, weight, config.layerNormEps())
+          : operators.layerNorm(x, weight, bias, config.layerNormEps());
     }
+  }
+
+  private enum Bias {
+    PRESENT,
+    ABSENT
   }
 
   private final class Linear {
     private final NDArray weight; // [out, in]
-    private final NDArray bias; // [out]
+    private final @Nullable NDArray bias; // [out]
 
-    Linear(Weights weights, int out, int in) {
+    Linear(Weights weights, int out, int in, Bias bias) {
       weight = weights.get("weight", out, in);
-      bias = weights.get("bias", out);
+      this.bias = bias == Bias.PRESENT ? weights.get("bias", out) : null;
     }
 
     NDArray apply(NDArray x) {
-      return operators.linear(x, weight, bias);
+      return bias == null ? operators.linear(x, weight) : operators.linear(x, weight, bias);
     }
   }
 }
