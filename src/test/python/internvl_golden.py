@@ -429,7 +429,7 @@ VAR = {
     "internvl-llama": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
     "internvl-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
     "internvl-chat-internlm2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
-    "internvl-chat-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
+    "internvl-chat-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.0, 0.5, 0.1, 0.6),
 }
 
 

@@ -106,14 +106,14 @@ final class AskCommand implements Callable<Integer> {
       names = "--template",
       paramLabel = "NAME",
       defaultValue = "auto",
-      description = "auto, vicuna-v1, plain or qwen2-vl (default: auto)")
+      description = "auto, or a prompt template of the model's family (default: auto)")
   private String template;
 
   @Option(
       names = "--image-rule",
       paramLabel = "NAME",
       defaultValue = "auto",
-      description = "auto, crop, pad, stretch or smart-resize (default: auto)")
+      description = "auto, or an image rule of the model's family (default: auto)")
   private String imageRule;
 
   @Option(names = "--json", description = "Print one JSON object and nothing else")

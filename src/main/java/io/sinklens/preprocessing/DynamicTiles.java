@@ -43,8 +43,10 @@ public record DynamicTiles(
    * @param thumbnail whether that picture follows
    */
   public record Tiling(int size, int min, int max, Thumbnail thumbnail) {
+    /** More tiles than any published model takes. */
+    public static final int MOST = 64;
+
     private static final int LARGEST = 2048;
-    private static final int MOST = 64;
 
     public Tiling {
       if (size < 1 || size > LARGEST) {

@@ -312,8 +312,8 @@ class AskCommandTest {
     "--moved-share=NaN, 'moved-share must be from 0 to 1, not NaN'",
     "--max-new-tokens=0, 'generation.max-new-tokens must be at least 1, not 0'",
     "--dtype=float16, 'model.dtype must be one of auto, float32, bfloat16, not float16'",
-    "--template=chatml, 'model.template must be one of auto, vicuna-v1, plain, qwen2-vl, not chatml'",
-    "--image-rule=tile, 'model.image-rule must be one of auto, crop, pad, stretch, smart-resize, not tile'"
+    "--template=chatml, 'model.template chatml is not one of family llava'",
+    "--image-rule=tile, 'model.image-rule tile is not one of family llava'"
   })
   void namesTheRangeOfASetting(String option, String message) {
     refuses(message, option);

@@ -136,7 +136,8 @@ class LlavaCheckpointTest {
     assertThatThrownBy(this::read)
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
-            "Cannot load %s: config.json has model_type blip, and supported are [llava, qwen2-vl, qwen2.5-vl]",
+            "Cannot load %s: config.json has model_type blip, and supported are"
+                + " [llava, qwen2-vl, qwen2.5-vl, internvl]",
             folder);
   }
 

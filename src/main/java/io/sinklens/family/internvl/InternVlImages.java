@@ -75,10 +75,10 @@ final class InternVlImages {
   /** The same with other most tiles, named {@code tiles-6}. */
   Optional<ImageRule> named(String name) {
     Matcher matcher = NAME.matcher(name);
-    if (!matcher.matches()) {
+    int most = matcher.matches() ? Integer.parseInt(matcher.group(1)) : 0;
+    if (most < 1 || most > Tiling.MOST) {
       return Optional.empty();
     }
-    int most = Integer.parseInt(matcher.group(1));
     Tiling own = rule.tiling();
     int fewest = Math.min(own.min(), most);
     return Optional.of(

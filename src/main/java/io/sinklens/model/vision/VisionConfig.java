@@ -184,10 +184,11 @@ public record VisionConfig(
       return Kind.INTERN_6B;
     }
     throw new IllegalArgumentException(
-        ("Cannot compute a vision encoder with norm_type %s, %s norms of queries and keys, and %s"
-                + " bias in their projections: supported are layer_norm, no and a, or rms_norm, with"
-                + " and no")
-            .formatted(norm, normedQueries ? "with" : "no", biasedQueries ? "a" : "no"));
+        ("Cannot compute a vision encoder with norm_type %s, %s of queries and keys, and %s in their"
+                + " projections: supported are InternViT-300M's (layer_norm, no norms, a bias) and"
+                + " InternViT-6B's (rms_norm, norms, no bias)")
+            .formatted(
+                norm, normedQueries ? "norms" : "no norms", biasedQueries ? "a bias" : "no bias"));
   }
 
   /** A size, or height and width that must be the same. */
