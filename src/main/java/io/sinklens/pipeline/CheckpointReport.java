@@ -76,7 +76,10 @@ public record CheckpointReport(Map<String, String> lines) {
     String template = blueprint.template().name();
     lines.put(
         "template",
-        compared(template, published.map(ModelPreset.Usage::template), template::equals));
+        compared(
+            template,
+            published.map(ModelPreset.Usage::templates),
+            known -> known.contains(template)));
     String rule = blueprint.imageRule().name();
     lines.put(
         "image rule",
@@ -94,6 +97,7 @@ public record CheckpointReport(Map<String, String> lines) {
     lines.put(
         "sink dimensions",
         preset
+            .filter(known -> !known.sinkDimensions().isEmpty())
             .map(
                 known ->
                     known.sinkDimensions().stream()

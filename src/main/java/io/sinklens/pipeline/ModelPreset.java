@@ -1,5 +1,6 @@
 package io.sinklens.pipeline;
 
+import com.fasterxml.jackson.annotation.JsonFormat;
 import com.fasterxml.jackson.annotation.JsonProperty;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.databind.DeserializationFeature;
@@ -22,7 +23,7 @@ import java.util.Optional;
  * @param name the file's name
  * @param match the shape that tells the model from others
  * @param usage how its authors use it
- * @param sinkDimensions hidden dimensions of massive activations
+ * @param sinkDimensions hidden dimensions of massive activations; empty where they are not known
  * @param sinkThreshold sink value from which a token is a sink
  */
 record ModelPreset(
@@ -32,6 +33,8 @@ record ModelPreset(
   static final List<String> NAMES =
       List.of(
           "demo",
+          "internvl2-8b",
+          "internvl3-8b",
           "llava-1.5-13b",
           "llava-1.5-7b",
           "qwen2-vl-2b",
@@ -75,15 +78,18 @@ record ModelPreset(
   /**
    * How a model is used.
    *
-   * @param template the prompt template
+   * @param templates the prompt templates of its published folders
    * @param imageRules the image rules of its published folders
    * @param stopTokens what ends an answer
    */
   record Usage(
-      @JsonProperty(required = true) String template,
+      @JsonProperty(value = "template", required = true)
+          @JsonFormat(with = JsonFormat.Feature.ACCEPT_SINGLE_VALUE_AS_ARRAY)
+          List<String> templates,
       @JsonProperty(value = "image-rules", required = true) List<String> imageRules,
       @JsonProperty(value = "stop-tokens", required = true) List<Integer> stopTokens) {
     Usage {
+      templates = List.copyOf(templates);
       imageRules = List.copyOf(imageRules);
       stopTokens = List.copyOf(stopTokens);
     }

@@ -3,12 +3,19 @@ package io.sinklens.family;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import ai.djl.Device;
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.dataset.RowFailedException;
+import io.sinklens.model.ImageInput;
 import io.sinklens.model.TinyCheckpoint;
+import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaConfig.Projection;
 import io.sinklens.preprocessing.DynamicTiles;
@@ -25,7 +32,10 @@ import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.preprocessing.Prompt;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.PromptTemplate;
+import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.preprocessing.Tokenizer;
+import io.sinklens.tensor.Dtype;
+import io.sinklens.tensor.Operators;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -91,6 +101,46 @@ class InternVlCheckpointTest {
     assertThat(rules).containsExactlyInAnyOrder("tiles-1", "tiles-6", "tiles-12");
     assertThat(images).contains("line.png", "column.png", "large.png");
     assertThat(views).contains(1, 5, 7, 13);
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {ORIGINAL, "internvl-chat-qwen2"})
+  void encodesImagesInBfloat16NearlyAsInFloat32(String checkpoint) {
+    PixelValues pixels = pixels(golden(checkpoint));
+    float[] exact = imageTokens(checkpoint, Dtype.FLOAT32, pixels);
+    float[] rounded = imageTokens(checkpoint, Dtype.BFLOAT16, pixels);
+    double dot = 0;
+    double exactSquare = 0;
+    double roundedSquare = 0;
+    for (int i = 0; i < exact.length; i++) {
+      dot += (double) exact[i] * rounded[i];
+      exactSquare += (double) exact[i] * exact[i];
+      roundedSquare += (double) rounded[i] * rounded[i];
+    }
+    assertThat(exact).hasSize(7 * 4 * 48);
+    assertThat(dot / Math.sqrt(exactSquare * roundedSquare)).isGreaterThan(0.999);
+  }
+
+  /** A wide grey image of six tiles and the whole. */
+  private static PixelValues pixels(Blueprint blueprint) {
+    byte[] samples = new byte[90 * 60 * RgbImage.CHANNELS];
+    for (int i = 0; i < samples.length; i++) {
+      samples[i] = (byte) (i / 7 + i % 11);
+    }
+    return ((DynamicTiles) blueprint.imageRule()).apply(new RgbImage(90, 60, samples));
+  }
+
+  private static float[] imageTokens(String checkpoint, Dtype dtype, PixelValues pixels) {
+    Operators operators = Operators.load(Device.cpu());
+    operators.enterThread();
+    try (VisionLanguageModel model = golden(checkpoint).load(operators, dtype);
+        NDManager manager = operators.manager().newSubManager()) {
+      Shape shape = new Shape(pixels.views(), 3, pixels.height(), pixels.width());
+      NDArray tokens =
+          model.encodeImage(
+              manager, new ImageInput(pixels.data(), shape, null), AttentionHook.NONE);
+      return operators.to(tokens, Dtype.FLOAT32).toFloatArray();
+    }
   }
 
   @Test
@@ -193,6 +243,9 @@ class InternVlCheckpointTest {
             config -> config.put("system_message", "Be brief."),
             "config.json: system_message must be absent, not \"Be brief.\": the system text is the"
                 + " template's"),
+        refusal(
+            config -> config.put("image_fold", 2),
+            "config.json: image_fold must be absent, not 2: folded images are not supported"),
         refusal(
             config -> config.put("ps_version", "v3"),
             "config.json: ps_version must be one of v1, v2, not \"v3\""),

@@ -41,8 +41,8 @@ class ModelPresetTest {
     for (String name : ModelPreset.NAMES) {
       ModelPreset preset = ModelPreset.named(name);
       assertThat(preset.name()).isEqualTo(name);
+      assertThat(preset.sinkDimensions().isEmpty()).isEqualTo(name.equals("internvl2-8b"));
       assertThat(preset.sinkDimensions())
-          .isNotEmpty()
           .allSatisfy(
               dimension -> assertThat(dimension).isBetween(0, preset.match().hiddenSize() - 1));
     }
@@ -53,9 +53,16 @@ class ModelPresetTest {
     ModelPreset.Usage usage = ModelPreset.named("demo").usage();
     Blueprint demo = read(DEMO);
 
-    assertThat(demo.template().name()).isEqualTo(usage.template());
+    assertThat(usage.templates()).containsExactly(demo.template().name());
     assertThat(usage.imageRules()).contains(demo.imageRule().name());
     assertThat(demo.stopTokens()).containsExactlyInAnyOrderElementsOf(usage.stopTokens());
+  }
+
+  @Test
+  void readsOneTemplateOrSeveral() {
+    assertThat(ModelPreset.named("llava-1.5-7b").usage().templates()).containsExactly("vicuna-v1");
+    assertThat(ModelPreset.named("internvl3-8b").usage().templates())
+        .containsExactly("internvl2_5", "plain");
   }
 
   @Test

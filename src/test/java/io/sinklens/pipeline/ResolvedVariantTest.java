@@ -1,6 +1,7 @@
 package io.sinklens.pipeline;
 
 import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import io.sinklens.intervention.Masking;
 import io.sinklens.intervention.VarSettings;
@@ -29,6 +30,20 @@ class ResolvedVariantTest {
     ResolvedVariant own = resolve(Hook.VAR, List.of(3), 7.5, DEMO, Level.SUMMARY);
     assertThat(own.sinkDimensions()).containsExactly(3);
     assertThat(look(own).sinkThreshold()).isEqualTo(7.5);
+  }
+
+  @Test
+  void treatsAPresetWithoutDimensionsAsNone() {
+    Optional<ModelPreset> unknown = Optional.of(ModelPreset.named("internvl2-8b"));
+    assertThatThrownBy(() -> resolve(Hook.VAR, List.of(), null, unknown, Level.SUMMARY))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith(
+            "Cannot run variant v: no sink dimensions are known for this model; give them with"
+                + " sink-dimensions (--sink-dimensions of ask), or find them with discover-sinks");
+    assertThat(resolve(Hook.OBSERVE, List.of(), null, unknown, Level.SUMMARY).look()).isNull();
+    ResolvedVariant own = resolve(Hook.VAR, List.of(3), null, unknown, Level.SUMMARY);
+    assertThat(own.sinkDimensions()).containsExactly(3);
+    assertThat(look(own).sinkThreshold()).isEqualTo(20);
   }
 
   @Test

@@ -91,6 +91,7 @@ record InternVlConfig(
     json.requireOneOf("pad2square", "false");
     json.requireOneOf("use_backbone_lora", "0");
     json.requireOneOf("use_llm_lora", "0");
+    json.requireAbsent("image_fold", "folded images are not supported");
     json.requireAbsent("system_message", "the system text is the template's");
     json.requireOneOf(
         "template", InternVlTemplates.INTERNLM2_CHAT.name(), InternVlTemplates.INTERNVL2_5.name());
