@@ -9,7 +9,9 @@ import java.awt.Graphics2D;
 import java.awt.Rectangle;
 import java.awt.RenderingHints;
 import java.awt.image.BufferedImage;
+import java.util.Comparator;
 import java.util.List;
+import java.util.stream.IntStream;
 
 /**
  * One image with something drawn on its patches, the parts that image tokens show. Scaled, with its
@@ -67,7 +69,8 @@ final class PatchPicture {
   }
 
   /**
-   * The image in grey under a map.
+   * The image in grey under a map. Where views lie one over the other, as tiles over the whole
+   * image, the smaller patches are seen.
    *
    * @param values 0 to 1, {@code [image token]}
    */
@@ -83,7 +86,13 @@ final class PatchPicture {
         picture.setRGB(x, y, grey(scaled.getRGB(x, y)));
       }
     }
-    for (int position = 0; position < values.length; position++) {
+    int[] largestFirst =
+        IntStream.range(0, values.length)
+            .boxed()
+            .sorted(Comparator.comparingDouble(this::area).reversed())
+            .mapToInt(Integer::intValue)
+            .toArray();
+    for (int position : largestFirst) {
       int rgb = Palette.rgb(values[position]);
       Rectangle patch = patch(position);
       for (int y = patch.y; y < patch.y + patch.height; y++) {
@@ -98,6 +107,11 @@ final class PatchPicture {
   /** How a value of a map, 0 to 1, looks where the image is of a medium grey. */
   static Color key(double value) {
     return new Color(mixed(0x808080, Palette.rgb(value)));
+  }
+
+  private double area(int position) {
+    Region region = grid.token(position);
+    return region.width() * region.height();
   }
 
   /** What of the picture a token shows; empty where that was padding. */

@@ -61,6 +61,26 @@ class PatchPictureTest {
   }
 
   @Test
+  void showsTilesAndNotTheWholeImageBehindThem() {
+    // Two tiles of one token each, and the whole as one token.
+    List<View> views =
+        List.of(
+            new View(0, 0, 1, 1, 0, 0, 4, 4),
+            new View(0, 1, 1, 1, 4, 0, 4, 4),
+            new View(0, 0, 1, 1, 0, 0, 8, 4));
+    PromptFacts tiled = new PromptFacts(9, 3, 8, 4, views, List.of());
+
+    BufferedImage drawn = new PatchPicture(IMAGE, tiled, 80).withMap(new double[] {0, 1, 0.5});
+
+    int[] left = colours(drawn, new Rectangle(0, 0, 40, 40));
+    int[] right = colours(drawn, new Rectangle(40, 0, 40, 40));
+    assertThat(left)
+        .hasSize(1)
+        .isEqualTo(colours(picture.withMap(new double[4]), new Rectangle(80, 40)));
+    assertThat(luma(right[0])).isGreaterThan(luma(left[0]));
+  }
+
+  @Test
   void cutsPatchesOffWhereTheImageWasPadded() {
     // A square view, of which the upper and lower quarter are padding.
     PromptFacts padded =
