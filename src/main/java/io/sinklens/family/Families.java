@@ -10,8 +10,7 @@ import java.util.List;
 /** The families there are. */
 public final class Families {
   private static final List<Family> ALL =
-      List.of(
-          new LlavaFamily(), new Qwen2VlFamily(), new Qwen25VlFamily(), new InternVlFamily());
+      List.of(new LlavaFamily(), new Qwen2VlFamily(), new Qwen25VlFamily(), new InternVlFamily());
 
   private Families() {}
 

@@ -456,7 +456,8 @@ class InternVlCheckpointTest {
 
   @Test
   void takesOneTileWhereImagesAreNotTiled() {
-    TinyCheckpoint.copyTo(folder, ORIGINAL).config(config -> config.put("dynamic_image_size", false));
+    TinyCheckpoint.copyTo(folder, ORIGINAL)
+        .config(config -> config.put("dynamic_image_size", false));
     assertThat(read().imageRule().name()).isEqualTo("tiles-1");
   }
 
