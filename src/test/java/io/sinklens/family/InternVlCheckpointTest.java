@@ -99,7 +99,7 @@ class InternVlCheckpointTest {
       }
     }
     assertThat(rules).containsExactlyInAnyOrder("tiles-1", "tiles-6", "tiles-12");
-    assertThat(images).contains("line.png", "column.png", "large.png");
+    assertThat(images).contains("internvl-line.png", "internvl-column.png", "internvl-large.png");
     assertThat(views).contains(1, 5, 7, 13);
   }
 
