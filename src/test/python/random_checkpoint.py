@@ -89,6 +89,9 @@ QWEN2_7B = {"hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers"
 QWEN2_1_5B = {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
               "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True}  # fmt: skip
 
+QWEN2_5_3B = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+              "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True}  # fmt: skip
+
 
 def qwen2_vl_config(sizes: dict[str, Any]) -> dict[str, Any]:
     return {"architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl", "attention_dropout": 0.0,
@@ -101,6 +104,16 @@ def qwen2_vl_config(sizes: dict[str, Any]) -> dict[str, Any]:
                               "hidden_size": sizes["hidden_size"], "patch_size": 14, "spatial_merge_size": 2,
                               "spatial_patch_size": 14, "temporal_patch_size": 2},
             "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]}}  # fmt: skip
+
+
+def qwen2_5_vl_config(sizes: dict[str, Any]) -> dict[str, Any]:
+    """`max_window_layers` as published by now; nothing reads it where no window slides."""
+    vision = {"depth": 32, "hidden_act": "silu", "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "in_chans": 3,
+              "out_hidden_size": sizes["hidden_size"], "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14,
+              "window_size": 112, "fullatt_block_indexes": [7, 15, 23, 31], "tokens_per_second": 2, "temporal_patch_size": 2}  # fmt: skip
+    changed = {"architectures": ["Qwen2_5_VLForConditionalGeneration"], "model_type": "qwen2_5_vl", "vision_config": vision,
+               "max_position_embeddings": 128000}  # fmt: skip
+    return qwen2_vl_config(sizes) | changed
 
 
 def internvl2_config() -> dict[str, Any]:
@@ -265,8 +278,7 @@ def llava_hf(config: dict[str, Any]) -> Folder:
     )
 
 
-def qwen2_vl(sizes: dict[str, Any]) -> Folder:
-    config = qwen2_vl_config(sizes)
+def qwen2_vl(config: dict[str, Any]) -> Folder:
     names = renamed((r"model\.language_model\.", "model."), (r"model\.visual\.", "visual."))
     tokenizer = qwen_json()
     processor = {"min_pixels": 3136, "max_pixels": 12845056, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2,
@@ -276,8 +288,8 @@ def qwen2_vl(sizes: dict[str, Any]) -> Folder:
                   "temperature": 0.01, "top_k": 1, "top_p": 0.001}  # fmt: skip
     files = {"config.json": config, "preprocessor_config.json": processor, "generation_config.json": generation,
              "tokenizer.json": tokenizer, "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}}  # fmt: skip
-    parsed = transformers.Qwen2VLConfig(**config)
-    return Folder(files, of_model(parsed, transformers.Qwen2VLForConditionalGeneration, names))
+    config_class, model_class = tiny_qwen.MODELS[config["model_type"]]
+    return Folder(files, of_model(config_class(**config), model_class, names))
 
 
 def internvl2() -> Folder:
@@ -317,8 +329,10 @@ MODELS: dict[str, Callable[[], Folder]] = {
     "llava-v1.6-vicuna-13b": lambda: llava_hf(llava_config(*LLAVA_13B, **NEXT)),
     "vila-13b": lambda: Folder({"config.json": vila_config(), **llama_files()}, vila_tensors()),
     "vila1.5-13b": vila1_5,
-    "qwen2-vl-7b": lambda: qwen2_vl(QWEN2_7B),
-    "qwen2-vl-2b": lambda: qwen2_vl(QWEN2_1_5B),
+    "qwen2-vl-7b": lambda: qwen2_vl(qwen2_vl_config(QWEN2_7B)),
+    "qwen2-vl-2b": lambda: qwen2_vl(qwen2_vl_config(QWEN2_1_5B)),
+    "qwen2.5-vl-7b": lambda: qwen2_vl(qwen2_5_vl_config(QWEN2_7B)),
+    "qwen2.5-vl-3b": lambda: qwen2_vl(qwen2_5_vl_config(QWEN2_5_3B)),
     "internvl2-8b": internvl2,
 }
 
