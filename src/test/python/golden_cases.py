@@ -393,8 +393,9 @@ def write_cases(
     traced: Sequence[int],
     dtype: str,
     float32: Callable[[list[dict[str, Any]]], None] = lambda documents: None,
+    about: dict[str, Any] | None = None,
 ) -> None:
-    """`cases.json`, and the trace of the cases with the given numbers."""
+    """`cases.json`, with what `about` says of the checkpoint, and the trace of the cases with the given numbers."""
     documents = [runner.case_document(case) | answer.document() | {"trace": None} for case, answer in chosen]
     tensors: dict[str, torch.Tensor] = {}
     for index, number in enumerate(traced):
@@ -407,7 +408,7 @@ def write_cases(
     gap = min(min(answer.gaps) for _, answer in chosen)
     print(f"{folder.name}: {len(documents)} cases, {stops} stop early, {distinct} distinct answers, smallest gap {gap:.4f}")
     float32(documents)
-    tiny.write_json(folder / "cases.json", {"dtype": dtype, "cases": documents})
+    tiny.write_json(folder / "cases.json", {"dtype": dtype} | (about or {}) | {"cases": documents})
 
 
 def write_golden(
@@ -418,7 +419,8 @@ def write_golden(
     base: VarSettings,
     release: var.Release,
     to_store: Callable[[Sequence[VarRun]], Sequence[VarRun]] | None = None,
+    about: dict[str, Any] | None = None,
 ) -> None:
     """Everything about one float32 checkpoint whose cases are chosen: `cases.json`, `trace.safetensors`, `var.*`."""
-    write_cases(folder, runner, chosen, traced, "float32")
+    write_cases(folder, runner, chosen, traced, "float32", about=about)
     write_var(folder, runner, chosen, base, release, lambda case: True, to_store)
