@@ -83,15 +83,15 @@ public interface ImageRule {
    * The rule of the original LLaVA code ({@code image_aspect_ratio: pad}): the image is put into
    * the middle of a square of the mean colour, and the square is resized. Nothing is lost.
    *
-   * @param size pixels of the square's edges after resizing, above 0, a multiple of {@code
-   *     patchSize}
-   * @param patchSize pixels of the edges of the square behind one image token, above 0
+   * @param size pixels of the square's edges after resizing
+   * @param patchSize pixels of the edges of the square behind one image token, above 0 and at most
+   *     {@code size}; what is left over at the right and the bottom belongs to no token
    * @param normalization applied last; its mean is the colour of the padding
    */
   record PadToSquare(int size, int patchSize, Normalization normalization) implements ImageRule {
 
     public PadToSquare {
-      requirePatches(size, patchSize);
+      requirePatch(size, patchSize);
     }
 
     @Override
@@ -105,8 +105,10 @@ public interface ImageRule {
               new Axis(square, left, image.width(), size, 0, size),
               new Axis(square, top, image.height(), size, 0, size),
               normalization.meanColour());
+      int patches = size / patchSize;
+      double seen = (double) patches * patchSize / size * square;
       return singleView(
-          image, resized, size / patchSize, new Region(-left, -top, square, square), normalization);
+          image, resized, patches, new Region(-left, -top, seen, seen), normalization);
     }
 
     @Override
@@ -133,11 +135,7 @@ public interface ImageRule {
   record Stretch(int size, int patchSize, Normalization normalization) implements ImageRule {
 
     public Stretch {
-      requirePositive("Patch size", patchSize);
-      if (size < patchSize) {
-        throw new IllegalArgumentException(
-            "Image size must be at least the patch size %d, not %d".formatted(patchSize, size));
-      }
+      requirePatch(size, patchSize);
     }
 
     @Override
@@ -171,6 +169,14 @@ public interface ImageRule {
         new ImageGrid(
             image.width(), image.height(), List.of(new View(0, 0, patches, patches, region)));
     return PixelValues.of(view, grid, normalization);
+  }
+
+  private static void requirePatch(int size, int patchSize) {
+    requirePositive("Patch size", patchSize);
+    if (size < patchSize) {
+      throw new IllegalArgumentException(
+          "Image size must be at least the patch size %d, not %d".formatted(patchSize, size));
+    }
   }
 
   private static void requirePatches(int size, int patchSize) {

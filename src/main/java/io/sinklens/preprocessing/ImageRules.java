@@ -16,7 +16,7 @@ import java.util.stream.StreamSupport;
  * Reads the {@link ImageRule} of a checkpoint from its {@code preprocessor_config.json}, or from
  * the {@code image_processor} of its {@code processor_config.json}.
  *
- * <p>Absent keys have the defaults of {@code CLIPImageProcessor} or {@code Qwen2VLImageProcessor}
+ * <p>Absent keys have the defaults of {@code CLIP-}, {@code Siglip-} or {@code Qwen2VLImageProcessor}
  * (transformers 4.57). A key or value that would change the pixels in a way not written here is
  * refused, never ignored.
  */
@@ -28,6 +28,8 @@ public final class ImageRules {
   private static final Set<String> CLIP =
       Set.of("CLIPImageProcessor", "CLIPImageProcessorFast", "CLIPFeatureExtractor");
   private static final Set<String> LLAVA = Set.of("LlavaImageProcessor", "LlavaImageProcessorFast");
+  private static final Set<String> SIGLIP =
+      Set.of("SiglipImageProcessor", "SiglipImageProcessorFast");
   private static final Set<String> QWEN2_VL =
       Set.of("Qwen2VLImageProcessor", "Qwen2VLImageProcessorFast");
   private static final Set<String> UNDERSTOOD =
@@ -131,6 +133,9 @@ public final class ImageRules {
     if (qwen) {
       return smartResize(patchSize);
     }
+    if (SIGLIP.contains(type())) {
+      return siglip(patchSize);
+    }
     if (padsToSquare()) {
       return new ImageRule.PadToSquare(squareSize("do_pad is set"), patchSize, normalization());
     }
@@ -141,6 +146,19 @@ public final class ImageRules {
     }
     requireTrue("do_center_crop");
     return new ImageRule.ResizeAndCrop(edge("size"), edge("crop_size"), patchSize, normalization());
+  }
+
+  /** {@code SiglipImageProcessor} knows no crop and no padding. */
+  private ImageRule siglip(int patchSize) {
+    for (String key : List.of("do_pad", "do_center_crop")) {
+      if (flag(key, false)) {
+        throw unsupported(key, "false for SiglipImageProcessor");
+      }
+    }
+    if (value("size").has("shortest_edge")) {
+      throw unsupported("size", "a height and a width for SiglipImageProcessor");
+    }
+    return new ImageRule.Stretch(edge("size"), patchSize, normalization(Normalization.SIGLIP));
   }
 
   private String typeKey() {
@@ -200,7 +218,9 @@ public final class ImageRules {
     String key = typeKey();
     String type = type();
     if (!CLIP.contains(type) && !LLAVA.contains(type)) {
-      throw unsupported(key, "CLIPImageProcessor, LlavaImageProcessor or Qwen2VLImageProcessor");
+      throw unsupported(
+          key,
+          "CLIPImageProcessor, LlavaImageProcessor, SiglipImageProcessor or Qwen2VLImageProcessor");
     }
     boolean pads = flag("do_pad", false);
     if (pads && CLIP.contains(type)) {
@@ -239,13 +259,17 @@ public final class ImageRules {
   }
 
   private Normalization normalization() {
-    double factor = Normalization.CLIP.rescaleFactor();
+    return normalization(Normalization.CLIP);
+  }
+
+  private Normalization normalization(Normalization otherwise) {
+    double factor = otherwise.rescaleFactor();
     if (!value("rescale_factor").isMissingNode()) {
       factor = value("rescale_factor").asDouble();
     }
     return new Normalization(
-        numbers("image_mean", Normalization.CLIP.mean()),
-        numbers("image_std", Normalization.CLIP.deviation()),
+        numbers("image_mean", otherwise.mean()),
+        numbers("image_std", otherwise.deviation()),
         factor);
   }
 

@@ -26,6 +26,10 @@ public record Normalization(List<Double> mean, List<Double> deviation, double re
   public static final Normalization IMAGENET =
       new Normalization(List.of(0.485, 0.456, 0.406), List.of(0.229, 0.224, 0.225), 1 / 255.0);
 
+  /** What SigLIP encoders take ({@code IMAGENET_STANDARD_MEAN} and {@code _STD}). */
+  public static final Normalization SIGLIP =
+      new Normalization(List.of(0.5, 0.5, 0.5), List.of(0.5, 0.5, 0.5), 1 / 255.0);
+
   public Normalization {
     mean = List.copyOf(mean);
     deviation = List.copyOf(deviation);

@@ -77,6 +77,43 @@ class ImageRuleTest {
     requireValues(data, sum, absoluteSum, first, first, first, middle, last);
   }
 
+  // VILA's code before SiglipImageProcessor of transformers 4.57.6, Pillow 13.0.0; stretched in two
+  // steps, rows before columns, as earlier versions of Pillow do it in one.
+  @ParameterizedTest
+  @CsvSource({
+    "stretch, 640, 480, 53.9368, 200700.7600, -0.968627, -0.027451, -0.364706",
+    "stretch, 333, 517, -26.8398, 204664.4697, -0.976471, -0.262745, 0.560784",
+    "stretch, 100, 1, 3243.6777, 213347.3952, -1.000000, -0.529412, -0.623529",
+    "stretch, 1000, 7, 517.8350, 198449.4031, -0.968627, -0.145098, -0.725490",
+    "stretch, 3, 90, 2806.5249, 207288.3912, -1.000000, -0.011765, -0.701961",
+    "pad, 640, 480, -393.1707, 148593.3466, -0.003922, -0.011765, -0.003922",
+    "pad, 333, 517, -618.0030, 130613.5653, -0.003922, -0.003922, -0.003922",
+    "pad, 100, 1, -1684.9485, 4166.7140, -0.003922, -0.207843, -0.003922",
+    "pad, 1000, 7, -1718.4154, 3077.4902, -0.003922, 0.050980, -0.003922",
+    "pad, 3, 90, -1567.8581, 8937.4200, -0.003922, -0.003922, -0.003922"
+  })
+  void makesImagesSquareAsVilaDoes(
+      String name,
+      int width,
+      int height,
+      double sum,
+      double absoluteSum,
+      float first,
+      float middle,
+      float last)
+      throws RowFailedException {
+    ImageRule rule =
+        name.equals("pad")
+            ? new PadToSquare(384, 14, Normalization.SIGLIP)
+            : new Stretch(384, 14, Normalization.SIGLIP);
+    float[] data = rule.apply(SyntheticImage.of(width, height)).data();
+    assertThat(data).hasSize(3 * 384 * 384);
+    requireSums(data, sum, absoluteSum);
+    assertThat(data[0]).isCloseTo(first, VALUE);
+    assertThat(data[data.length / 2]).isCloseTo(middle, VALUE);
+    assertThat(data[data.length - 1]).isCloseTo(last, VALUE);
+  }
+
   private static void requireValues(
       float[] data,
       double sum,
@@ -87,6 +124,15 @@ class ImageRuleTest {
       float middle,
       float last) {
     assertThat(data).hasSize(3 * 336 * 336);
+    requireSums(data, sum, absoluteSum);
+    assertThat(data[0]).isCloseTo(first, VALUE);
+    assertThat(data[1]).isCloseTo(second, VALUE);
+    assertThat(data[2]).isCloseTo(third, VALUE);
+    assertThat(data[data.length / 2]).isCloseTo(middle, VALUE);
+    assertThat(data[data.length - 1]).isCloseTo(last, VALUE);
+  }
+
+  private static void requireSums(float[] data, double sum, double absoluteSum) {
     double actualSum = 0;
     double actualAbsoluteSum = 0;
     for (float value : data) {
@@ -95,11 +141,6 @@ class ImageRuleTest {
     }
     assertThat(actualSum).isCloseTo(sum, within(1e-2));
     assertThat(actualAbsoluteSum).isCloseTo(absoluteSum, within(absoluteSum * 1e-6));
-    assertThat(data[0]).isCloseTo(first, VALUE);
-    assertThat(data[1]).isCloseTo(second, VALUE);
-    assertThat(data[2]).isCloseTo(third, VALUE);
-    assertThat(data[data.length / 2]).isCloseTo(middle, VALUE);
-    assertThat(data[data.length - 1]).isCloseTo(last, VALUE);
   }
 
   @Test
@@ -119,6 +160,18 @@ class ImageRuleTest {
     // (640 - 481) / 2 = 79 rows above.
     requireRegion(grid.views().get(0).region(), 0, -79, 640, 640);
     requireRegion(grid.token(0), 0, -79, 640 / 24.0, 640 / 24.0);
+  }
+
+  @Test
+  void leavesPixelsThatFillNoPatchToNoToken() throws RowFailedException {
+    RgbImage image = SyntheticImage.of(768, 384);
+    // 27 patches of 14 pixels are 378 of 384.
+    ImageGrid stretched = new Stretch(384, 14, Normalization.SIGLIP).apply(image).grid();
+    requireRegion(stretched.views().get(0).region(), 0, 0, 756, 378);
+    requireRegion(stretched.token(28), 28, 14, 28, 14);
+    ImageGrid padded = new PadToSquare(384, 14, Normalization.SIGLIP).apply(image).grid();
+    requireRegion(padded.views().get(0).region(), 0, -192, 756, 756);
+    requireRegion(padded.token(28), 28, -164, 28, 28);
   }
 
   @Test
@@ -183,8 +236,14 @@ class ImageRuleTest {
   @Test
   void refusesSizesThatPatchesDoNotFill() {
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> new PadToSquare(100, 14, Normalization.CLIP))
+        .isThrownBy(() -> new ResizeAndCrop(100, 100, 14, Normalization.CLIP))
         .withMessage("Image size must be a multiple of the patch size 14, not 100");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new PadToSquare(13, 14, Normalization.CLIP))
+        .withMessage("Image size must be at least the patch size 14, not 13");
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new Stretch(13, 14, Normalization.CLIP))
+        .withMessage("Image size must be at least the patch size 14, not 13");
   }
 
   private static Normalization plain() {

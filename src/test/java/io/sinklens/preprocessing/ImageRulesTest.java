@@ -188,10 +188,39 @@ class ImageRulesTest {
   @Test
   void refusesOtherImageProcessors() {
     assertThatIllegalArgumentException()
-        .isThrownBy(() -> rule("{'image_processor_type': 'SiglipImageProcessor'}"))
+        .isThrownBy(() -> rule("{'image_processor_type': 'ViTImageProcessor'}"))
         .withMessage(
-            "Cannot use image processor setting image_processor_type = \"SiglipImageProcessor\":"
-                + " supported is CLIPImageProcessor, LlavaImageProcessor or Qwen2VLImageProcessor");
+            "Cannot use image processor setting image_processor_type = \"ViTImageProcessor\":"
+                + " supported is CLIPImageProcessor, LlavaImageProcessor, SiglipImageProcessor or"
+                + " Qwen2VLImageProcessor");
+  }
+
+  @Test
+  void readsSiglipsRuleWithItsOwnDefaults() throws JsonProcessingException {
+    assertThat(rule("{'image_processor_type': 'SiglipImageProcessor'}"))
+        .isEqualTo(new Stretch(224, 14, Normalization.SIGLIP));
+    assertThat(
+            rule(
+                "{'image_processor_type': 'SiglipImageProcessor', 'size': {'height': 384, 'width':"
+                    + " 384}, 'image_mean': [0.5, 0.5, 0.5], 'image_std': [0.5, 0.5, 0.5]}"))
+        .isEqualTo(new Stretch(384, 14, Normalization.SIGLIP));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "'do_center_crop': true | do_center_crop = true: supported is false for"
+            + " SiglipImageProcessor",
+        "'do_pad': true | do_pad = true: supported is false for SiglipImageProcessor",
+        "'size': {'shortest_edge': 9} | size = {\"shortest_edge\":9}: supported is a height and a"
+            + " width for SiglipImageProcessor"
+      })
+  void refusesWhatSiglipsProcessorDoesNotDo(String setting, String message) {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> rule("{'image_processor_type': 'SiglipImageProcessor', " + setting + "}"))
+        .withMessage("Cannot use image processor setting " + message);
   }
 
   private static ImageRule rule(String config) throws JsonProcessingException {
