@@ -41,6 +41,12 @@ final class AskCommand implements Callable<Integer> {
   @Option(names = "--model", required = true, paramLabel = "DIR", description = "Checkpoint folder")
   private Path model;
 
+  @Option(
+      names = "--vision-path",
+      paramLabel = "DIR",
+      description = "Folder of the vision encoder, for a checkpoint that holds none")
+  private @Nullable Path visionPath;
+
   @Option(names = "--image", required = true, paramLabel = "FILE", description = "Image file")
   private Path image;
 
@@ -181,7 +187,15 @@ final class AskCommand implements Callable<Integer> {
             RunSettings.Knockout.SINKS);
     return new AnnotatorSettings(
         new RunSettings.Model(
-            model.toString(), "auto", template, imageRule, "auto", "auto", dtype, ""),
+            model.toString(),
+            "auto",
+            template,
+            imageRule,
+            "auto",
+            visionPath == null ? null : visionPath.toString(),
+            "auto",
+            dtype,
+            ""),
         new RunSettings.Generation(maxNewTokens, Integer.MAX_VALUE, List.of(), 0),
         List.of(variant),
         RunSettings.Statistics.SUMMARY,

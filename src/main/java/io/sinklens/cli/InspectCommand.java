@@ -4,8 +4,10 @@ import io.sinklens.pipeline.CheckpointReport;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.concurrent.Callable;
+import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -20,10 +22,16 @@ final class InspectCommand implements Callable<Integer> {
   @Parameters(paramLabel = "DIR", description = "Checkpoint folder")
   private Path folder;
 
+  @Option(
+      names = "--vision-path",
+      paramLabel = "DIR",
+      description = "Folder of the vision encoder, for a checkpoint that holds none")
+  private @Nullable Path visionPath;
+
   @Override
   public Integer call() {
     PrintWriter out = spec.commandLine().getOut();
-    CheckpointReport.of(folder)
+    CheckpointReport.of(folder, visionPath)
         .lines()
         .forEach((key, value) -> out.printf("%-18s %s%n", key, value));
     return ExitCode.DONE;

@@ -17,6 +17,11 @@ public interface Blueprint {
   /** The family's name. */
   String family();
 
+  /** How the checkpoint's files are laid out, by the name of the code that reads them. */
+  default String layout() {
+    return "transformers";
+  }
+
   /** The language model's shape. */
   LlamaConfig decoder();
 

@@ -6,6 +6,9 @@ import io.sinklens.checkpoint.ConfigJson;
 /** A kind of checkpoint: what its files mean. */
 public interface Family {
 
+  /** The part that a vision encoder in a folder of its own becomes. */
+  String VISION_PART = "vision_tower";
+
   /** The name people and presets use, such as {@code llava}. */
   String name();
 

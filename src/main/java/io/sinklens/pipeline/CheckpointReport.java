@@ -20,6 +20,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.function.Predicate;
 import java.util.stream.Collectors;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What a checkpoint is, for people.
@@ -36,10 +37,11 @@ public record CheckpointReport(Map<String, String> lines) {
    * Reads a checkpoint and holds every tensor's name and shape against its configuration; weights
    * are mapped, not read.
    *
+   * @param visionPath folder of the vision encoder, for a checkpoint that holds none
    * @throws IllegalArgumentException in one line naming what is unsupported or broken
    */
-  public static CheckpointReport of(Path path) {
-    CheckpointFolder folder = CheckpointFolder.open(path);
+  public static CheckpointReport of(Path path, @Nullable Path visionPath) {
+    CheckpointFolder folder = Families.open(path, visionPath);
     Blueprint blueprint = Families.read(folder);
     try (Operators operators = Operators.load(Device.cpu());
         Tokenizer tokenizer = blueprint.openTokenizer()) {
@@ -57,6 +59,7 @@ public record CheckpointReport(Map<String, String> lines) {
     Optional<ModelPreset> preset = ModelPreset.choose("auto", blueprint);
     lines.put("checkpoint", folder.path().toString());
     lines.put("family", blueprint.family());
+    lines.put("layout", blueprint.layout());
     lines.put("vision", blueprint.vision());
     lines.put(
         "decoder",

@@ -188,16 +188,13 @@ public final class JobFile {
   }
 
   private static Model model(SettingsSection model) {
-    if (model.value("vision-path") != null) {
-      throw new IllegalArgumentException(
-          "%s is not available in this version; leave it out".formatted(model.path("vision-path")));
-    }
     return new Model(
         model.requiredText("path"),
         model.text("preset", "auto"),
         model.text("template", "auto"),
         model.text("image-rule", "auto"),
         model.text("exif", "auto"),
+        model.optionalText("vision-path"),
         model.text("device", "auto"),
         model.text("dtype", "auto"),
         model.text("prompt-suffix", ""));

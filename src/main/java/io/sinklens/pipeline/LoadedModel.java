@@ -67,7 +67,7 @@ final class LoadedModel implements AutoCloseable {
 
   /** Loads a checkpoint; cheap settings are checked before the weights are read. */
   static LoadedModel load(RunSettings.Model settings) {
-    CheckpointFolder folder = CheckpointFolder.open(Path.of(settings.path()));
+    CheckpointFolder folder = open(settings);
     Blueprint blueprint = Families.read(folder);
     template(settings, blueprint);
     imageRule(settings, blueprint);
@@ -83,6 +83,13 @@ final class LoadedModel implements AutoCloseable {
       tokenizer.close();
       throw e;
     }
+  }
+
+  /** The checkpoint, with its vision encoder where that lies apart. */
+  static CheckpointFolder open(RunSettings.Model settings) {
+    return Families.open(
+        Path.of(settings.path()),
+        settings.visionPath() == null ? null : Path.of(settings.visionPath()));
   }
 
   Blueprint blueprint() {

@@ -13,6 +13,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.Optional;
+import org.jspecify.annotations.Nullable;
 
 /**
  * What is known of a published model beyond its files: the hidden dimensions that mark its sinks,
@@ -40,7 +41,9 @@ record ModelPreset(
           "qwen2-vl-2b",
           "qwen2-vl-7b",
           "qwen2.5-vl-3b",
-          "qwen2.5-vl-7b");
+          "qwen2.5-vl-7b",
+          "vila-13b",
+          "vila1.5-13b");
 
   private static final ObjectMapper YAML =
       YAMLMapper.builder()
@@ -53,7 +56,12 @@ record ModelPreset(
     sinkDimensions = List.copyOf(sinkDimensions);
   }
 
-  /** The shape of a model. */
+  /**
+   * The shape of a model.
+   *
+   * @param layouts those of its files, where only they tell it from others; any where there are
+   *     none
+   */
   record Match(
       @JsonProperty(required = true) String family,
       @JsonProperty(value = "hidden-size", required = true) int hiddenSize,
@@ -61,7 +69,8 @@ record ModelPreset(
       @JsonProperty(value = "key-value-heads", required = true) int keyValueHeads,
       @JsonProperty(value = "intermediate-size", required = true) int intermediateSize,
       @JsonProperty(required = true) List<Integer> vocabulary,
-      @JsonProperty(value = "rope-theta", required = true) double ropeTheta) {
+      @JsonProperty(value = "rope-theta", required = true) double ropeTheta,
+      @Nullable List<String> layouts) {
 
     boolean fits(Blueprint blueprint) {
       LlamaConfig decoder = blueprint.decoder();
@@ -71,7 +80,8 @@ record ModelPreset(
           && keyValueHeads == decoder.numKeyValueHeads()
           && intermediateSize == decoder.intermediateSize()
           && vocabulary.contains(decoder.vocabSize())
-          && ropeTheta == decoder.ropeTheta();
+          && ropeTheta == decoder.ropeTheta()
+          && (layouts == null || layouts.contains(blueprint.layout()));
     }
   }
 

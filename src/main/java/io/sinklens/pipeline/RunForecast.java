@@ -9,7 +9,6 @@ import io.sinklens.preprocessing.Prompt;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.preprocessing.Tokenizer;
-import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
 
@@ -30,7 +29,7 @@ public record RunForecast(int prefixTokens, double ownTokens, String memory) {
    * @throws IllegalArgumentException in one line, for a checkpoint or settings that cannot be used
    */
   public static RunForecast of(AnnotatorSettings settings, List<String> questions) {
-    CheckpointFolder folder = CheckpointFolder.open(Path.of(settings.model().path()));
+    CheckpointFolder folder = LoadedModel.open(settings.model());
     Blueprint blueprint = Families.read(folder);
     Optional<ModelPreset> preset = ModelPreset.choose(settings.model().preset(), blueprint);
     for (RunSettings.Variant variant : settings.variants()) {

@@ -103,6 +103,7 @@ public record RunSettings(
    * @param template {@code auto}, or the name of a prompt template of the model's family
    * @param imageRule {@code auto}, or the name of an image rule of the model's family
    * @param exif {@code auto}, {@code apply} or {@code ignore}
+   * @param visionPath folder of the vision encoder, for a checkpoint that holds none, else null
    * @param device {@code auto} or {@code cpu}
    * @param dtype {@code auto}, {@code float32} or {@code bfloat16}
    * @param promptSuffix appended to every question
@@ -113,6 +114,7 @@ public record RunSettings(
       String template,
       String imageRule,
       String exif,
+      @Nullable String visionPath,
       String device,
       String dtype,
       String promptSuffix)

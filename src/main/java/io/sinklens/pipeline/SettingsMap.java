@@ -61,7 +61,7 @@ final class SettingsMap {
             "exif",
             model.exif(),
             "vision-path",
-            null,
+            model.visionPath(),
             "device",
             model.device(),
             "dtype",

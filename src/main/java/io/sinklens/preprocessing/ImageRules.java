@@ -16,9 +16,9 @@ import java.util.stream.StreamSupport;
  * Reads the {@link ImageRule} of a checkpoint from its {@code preprocessor_config.json}, or from
  * the {@code image_processor} of its {@code processor_config.json}.
  *
- * <p>Absent keys have the defaults of {@code CLIP-}, {@code Siglip-} or {@code Qwen2VLImageProcessor}
- * (transformers 4.57). A key or value that would change the pixels in a way not written here is
- * refused, never ignored.
+ * <p>Absent keys have the defaults of {@code CLIP-}, {@code Siglip-} or {@code
+ * Qwen2VLImageProcessor} (transformers 4.57). A key or value that would change the pixels in a way
+ * not written here is refused, never ignored.
  */
 public final class ImageRules {
   private static final int BICUBIC = 3;

@@ -372,6 +372,38 @@ class AskCommandTest {
   }
 
   @Test
+  void takesTheVisionEncoderFromAFolderOfItsOwn() throws IOException {
+    Path checkpoint = GOLDEN.resolve("llava-original");
+    JsonNode original = goldenCase(checkpoint, 16);
+    List<String> arguments =
+        arguments(
+            original,
+            "--model=" + checkpoint,
+            "--vision-path=" + GOLDEN.resolve("clip-vit-tiny-patch14-56"),
+            "--image-rule=auto",
+            "--dtype=float32");
+
+    assertThat(execute(arguments)).as(err.toString()).isEqualTo(ExitCode.DONE);
+
+    assertThat(original.get("image_rule").asText()).isEqualTo("pad");
+    assertThat(out.toString()).isEqualTo(original.get("answer").asText() + "\n");
+  }
+
+  @Test
+  void asksForAVisionEncoderThatLiesElsewhere() {
+    Path checkpoint = GOLDEN.resolve("llava-original");
+    refuses(
+        "Cannot load %s: its vision tower openai/clip-vit-tiny-patch14-56 is a folder of its own; get it and give its path (model.vision-path, or --vision-path)"
+            .formatted(checkpoint),
+        "--model=" + checkpoint);
+    Path tower = GOLDEN.resolve("clip-vit-tiny-patch14-56");
+    refuses(
+        "Cannot use vision path %s: checkpoint %s needs no vision encoder from elsewhere; leave it out"
+            .formatted(tower, GQA),
+        "--vision-path=" + tower);
+  }
+
+  @Test
   void saysInOneLineWhatCannotBeRead() throws IOException {
     Path absent = folder.resolve("absent.png");
     refuses("Cannot read image %s: no such file".formatted(absent), "--image=" + absent);

@@ -26,6 +26,7 @@ class InspectCommandTest {
         .contains(
             line("checkpoint", bundledCheckpoint().toString()),
             line("family", "llava"),
+            line("layout", "transformers"),
             line(
                 "decoder",
                 "6 layers, hidden 256, 8 heads, 8 key-value heads, MLP 512, vocabulary 640,"
@@ -86,6 +87,41 @@ class InspectCommandTest {
     assertThat(out.toString().lines())
         .contains(line("family", "llava"))
         .anyMatch(line -> line.matches("dtype +float16 stored, (bfloat16|float32) computed"));
+  }
+
+  @Test
+  void looksAtAVisionEncoderInAFolderOfItsOwn() {
+    Path golden = Path.of("src/test/resources/golden");
+    String tower = golden.resolve("clip-vit-tiny-patch14-56").toString();
+    assertThat(
+            execute(
+                "inspect", golden.resolve("llava-original").toString(), "--vision-path=" + tower))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+    assertThat(out.toString().lines())
+        .contains(
+            line("layout", "original"),
+            line(
+                "vision",
+                "CLIP, 3 of 4 layers, hidden 32, 56 px in patches of 14, 16 image tokens, from "
+                    + tower),
+            line("image rule", "pad"),
+            line("image token", "by id only"),
+            line("stop tokens", "[2]"));
+  }
+
+  @Test
+  void looksAtACheckpointOfParts() {
+    assertThat(inspect(Path.of("src/test/resources/golden/vila1.5")))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+    assertThat(out.toString().lines())
+        .contains(
+            line("family", "vila"),
+            line("layout", "original-in-parts"),
+            line("image rule", "stretch"),
+            line("stop tokens", "[2]"))
+        .anyMatch(line -> line.matches("dtype +bfloat16 stored, (bfloat16|float32) computed"));
   }
 
   @Test

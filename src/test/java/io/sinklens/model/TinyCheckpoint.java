@@ -66,14 +66,21 @@ public final class TinyCheckpoint {
     return copyTo(folder, "llava-mha");
   }
 
-  /** Copies a golden checkpoint whose weights are one file into an empty folder. */
+  /**
+   * Copies a golden checkpoint into an empty folder; its tensors can be changed where they are one
+   * file of safetensors.
+   */
   public static TinyCheckpoint copyTo(Path folder, String name) {
     TinyCheckpoint copy = new TinyCheckpoint(folder);
-    try (Stream<Path> files = Files.list(golden(name))) {
+    try (Stream<Path> files = Files.walk(golden(name))) {
       for (Path file : files.filter(Files::isRegularFile).toList()) {
-        Files.copy(file, folder.resolve(file.getFileName()));
+        Path target = folder.resolve(golden(name).relativize(file));
+        Files.createDirectories(target.getParent());
+        Files.copy(file, target);
       }
-      copy.readTensors();
+      if (Files.exists(folder.resolve(WEIGHTS))) {
+        copy.readTensors();
+      }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
@@ -86,7 +93,12 @@ public final class TinyCheckpoint {
 
   /** Changes {@code config.json}. */
   public TinyCheckpoint config(Consumer<ObjectNode> change) {
-    Path file = folder.resolve("config.json");
+    return document("config.json", change);
+  }
+
+  /** Changes any JSON object. */
+  public TinyCheckpoint document(String name, Consumer<ObjectNode> change) {
+    Path file = folder.resolve(name);
     try {
       ObjectNode config = (ObjectNode) JSON.readTree(file.toFile());
       change.accept(config);
@@ -113,6 +125,14 @@ public final class TinyCheckpoint {
   public TinyCheckpoint with(String name, Long... shape) {
     long elements = Arrays.stream(shape).reduce(1L, (a, b) -> a * b);
     tensors.put(name, new Tensor("F32", List.of(shape), ByteBuffer.allocate((int) (4 * elements))));
+    return writeTensors();
+  }
+
+  /** Adds a float32 tensor. */
+  public TinyCheckpoint with(String name, float[] values, Long... shape) {
+    ByteBuffer data = ByteBuffer.allocate(4 * values.length).order(ByteOrder.LITTLE_ENDIAN);
+    data.asFloatBuffer().put(values);
+    tensors.put(name, new Tensor("F32", List.of(shape), data));
     return writeTensors();
   }
 

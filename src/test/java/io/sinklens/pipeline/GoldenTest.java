@@ -6,9 +6,14 @@ import static org.assertj.core.api.Assertions.within;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sinklens.dataset.RowFailedException;
+import io.sinklens.family.Blueprint;
+import io.sinklens.family.Families;
 import io.sinklens.pipeline.RunSettings.Hook;
 import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Variant;
+import io.sinklens.preprocessing.ImageDecoder;
+import io.sinklens.preprocessing.ImageRule;
+import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.result.Answer;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.HeadSelection;
@@ -145,6 +150,22 @@ class GoldenTest {
               .containsExactly(expected, within(1e-4f));
         }
       }
+    }
+  }
+
+  @ParameterizedTest
+  @MethodSource("float32Checkpoints")
+  void makesThePixelValuesOfTheReference(String checkpoint) throws IOException, RowFailedException {
+    TensorFile golden = TensorFile.read(GOLDEN.resolve(checkpoint).resolve("trace.safetensors"));
+    Blueprint blueprint =
+        Families.read(Families.open(GOLDEN.resolve(checkpoint), visionPath(checkpoint)));
+    for (JsonNode goldenCase : traced(checkpoint)) {
+      ImageRule rule = blueprint.imageRule(goldenCase.get("image_rule").asText()).orElseThrow();
+      Path image = GOLDEN.resolve("images").resolve(goldenCase.get("image").asText());
+      RgbImage decoded = new ImageDecoder(rule.exif()).decode(Files.readAllBytes(image));
+      assertThat(rule.apply(decoded).data())
+          .containsExactly(
+              golden.values(goldenCase.get("trace").asText() + ".pixel_values"), within(1e-6f));
     }
   }
 
@@ -320,6 +341,11 @@ class GoldenTest {
     throw new IllegalArgumentException("No run " + name + " in " + checkpoint);
   }
 
+  private static @Nullable Path visionPath(String checkpoint) {
+    JsonNode name = json(checkpoint, "cases.json").path("vision_path");
+    return name.isTextual() ? GOLDEN.resolve(name.asText()) : null;
+  }
+
   private static JsonNode json(String checkpoint, String file) {
     try {
       return new ObjectMapper().readTree(GOLDEN.resolve(checkpoint).resolve(file).toFile());
@@ -397,6 +423,7 @@ class GoldenTest {
     }
 
     private ModelAnnotator load(String template, String rule) {
+      Path visionPath = visionPath(checkpoint);
       return ModelAnnotator.load(
           new AnnotatorSettings(
               new RunSettings.Model(
@@ -405,6 +432,7 @@ class GoldenTest {
                   template,
                   rule,
                   "auto",
+                  visionPath == null ? null : visionPath.toString(),
                   "cpu",
                   dtype,
                   ""),

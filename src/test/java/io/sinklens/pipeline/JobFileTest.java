@@ -45,7 +45,7 @@ class JobFileTest {
         images: /images
         filter: split = 'test'
       output: {path: s3a://bucket/out, keep-columns: [category]}
-      model: {path: /models/llava, preset: none, template: plain, image-rule: pad, exif: ignore, vision-path: null, device: cpu, dtype: float32, prompt-suffix: " Be short."}
+      model: {path: /models/llava, preset: none, template: plain, image-rule: pad, exif: ignore, vision-path: /models/clip, device: cpu, dtype: float32, prompt-suffix: " Be short."}
       generation: {max-new-tokens: 5, batch-tokens: 64, answer-choices: [yes, no], top-logprobs: 2}
       variants:
         - {name: plain, hook: none}
@@ -75,7 +75,7 @@ class JobFileTest {
                     null,
                     null),
                 new Output("out", List.of()),
-                new Model("model", "auto", "auto", "auto", "auto", "auto", "auto", ""),
+                new Model("model", "auto", "auto", "auto", "auto", null, "auto", "auto", ""),
                 new Generation(128, 16384, List.of(), 0),
                 List.of(
                     new Variant(
@@ -129,6 +129,7 @@ class JobFileTest {
                     "plain",
                     "pad",
                     "ignore",
+                    "/models/clip",
                     "cpu",
                     "float32",
                     " Be short."),
@@ -302,8 +303,8 @@ class JobFileTest {
         "generation.answer-choices=[1] | generation.answer-choices.0 must be text, not 1",
         "run.max-failed-share=.nan | Cannot read run.max-failed-share: malformed in line 1: Malformed"
             + " numeric value '.nan'",
+        "model.vision-path=5 | model.vision-path must be text, not 5",
         "model.prompt-suffix=5 | model.prompt-suffix must be text, not 5",
-        "model.vision-path=/x | model.vision-path is not available in this version; leave it out",
         "statistics.level=all | statistics.level must be one of none, summary, full, not all",
         "statistics.samples=3 | statistics.samples must be 0 unless statistics.level is full, not 3 at"
             + " level summary",

@@ -1125,7 +1125,15 @@ class ModelAnnotatorTest {
     AnnotatorSettings build() {
       return new AnnotatorSettings(
           new RunSettings.Model(
-              path.toString(), "auto", template, imageRule, exif, "cpu", "float32", promptSuffix),
+              path.toString(),
+              "auto",
+              template,
+              imageRule,
+              exif,
+              null,
+              "cpu",
+              "float32",
+              promptSuffix),
           new RunSettings.Generation(maxNewTokens, batchTokens, choices, topLogprobs),
           variants,
           new RunSettings.Statistics(level, level == Level.FULL ? 1 : 0),

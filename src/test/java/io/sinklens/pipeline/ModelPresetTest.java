@@ -3,6 +3,7 @@ package io.sinklens.pipeline;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.Families;
@@ -12,9 +13,11 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
+import org.jspecify.annotations.Nullable;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class ModelPresetTest {
@@ -32,6 +35,8 @@ class ModelPresetTest {
   void knowsThePublishedSinkDimensions() {
     assertThat(ModelPreset.named("llava-1.5-7b").sinkDimensions()).containsExactly(1415, 2533);
     assertThat(ModelPreset.named("llava-1.5-13b").sinkDimensions()).containsExactly(2100, 4743);
+    assertThat(ModelPreset.named("vila-13b").sinkDimensions()).containsExactly(2100, 4743);
+    assertThat(ModelPreset.named("vila1.5-13b").sinkDimensions()).containsExactly(2100, 4743);
     assertThat(ModelPreset.named("llava-1.5-7b").sinkThreshold()).isEqualTo(20);
     assertThat(ModelPreset.named("llava-1.5-13b").sinkThreshold()).isEqualTo(20);
   }
@@ -105,6 +110,38 @@ class ModelPresetTest {
     copy.textConfig(text -> text.put(part, other));
 
     assertThat(ModelPreset.choose("auto", read(folder))).isEmpty();
+  }
+
+  /** The same decoder in all: layouts and families tell these models from each other. */
+  @ParameterizedTest
+  @CsvSource({
+    "llava-mha, , llava-1.5-13b",
+    "llava-original, clip-vit-tiny-patch14-56, llava-1.5-13b",
+    "vila, , vila-13b",
+    "vila1.5, , vila1.5-13b"
+  })
+  void tellsModelsOfTheSameDecoderApart(
+      String golden, @Nullable String tower, String preset, @TempDir Path folder) {
+    TinyCheckpoint copy = TinyCheckpoint.copyTo(folder, golden);
+    String decoder = golden.equals("vila1.5") ? "llm/config.json" : "config.json";
+    copy.document(
+        decoder,
+        json -> {
+          ObjectNode text = json.has("text_config") ? (ObjectNode) json.get("text_config") : json;
+          text.remove("head_dim");
+          text.put("hidden_size", 5120)
+              .put("num_hidden_layers", 40)
+              .put("num_attention_heads", 40)
+              .put("num_key_value_heads", 40)
+              .put("intermediate_size", 13824)
+              .put("vocab_size", 32000);
+        });
+    copy.config(root -> root.put("hidden_size", 5120));
+
+    Blueprint blueprint =
+        Families.read(Families.open(folder, tower == null ? null : TinyCheckpoint.golden(tower)));
+
+    assertThat(ModelPreset.choose("auto", blueprint).map(ModelPreset::name)).contains(preset);
   }
 
   @Test

@@ -56,6 +56,7 @@ class RunForecastTest {
             "auto",
             "auto",
             "auto",
+            null,
             "auto",
             "float32",
             ""),

@@ -15,7 +15,6 @@ import io.sinklens.model.projector.MlpProjector;
 import io.sinklens.model.vision.VisionConfig;
 import io.sinklens.model.vision.VisionTransformer;
 import io.sinklens.preprocessing.ImageRule;
-import io.sinklens.preprocessing.ImageRules;
 import io.sinklens.preprocessing.Normalization;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.PromptTemplate;
@@ -26,23 +25,28 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.TreeSet;
 
-/** A llava-hf checkpoint, read and checked. */
+/** A checkpoint, read and checked. */
 final class LlavaBlueprint implements Blueprint {
   private final CheckpointFolder folder;
+  private final CheckpointLayout layout;
   private final LlavaConfig config;
   private final LlavaTensorNames names;
-  private final ImageRule imageRule;
 
-  LlavaBlueprint(CheckpointFolder folder, LlavaConfig config) {
+  LlavaBlueprint(CheckpointFolder folder, CheckpointLayout layout) {
     this.folder = folder;
-    this.config = config;
+    this.layout = layout;
+    config = layout.config();
     names = new LlavaTensorNames(config);
-    imageRule = ImageRules.fromCheckpoint(folder.path(), config.vision().patchSize());
   }
 
   @Override
   public String family() {
     return LlavaFamily.NAME;
+  }
+
+  @Override
+  public String layout() {
+    return layout.name();
   }
 
   @Override
@@ -53,14 +57,15 @@ final class LlavaBlueprint implements Blueprint {
   @Override
   public String vision() {
     VisionConfig vision = config.vision();
-    return "CLIP, %d of %d layers, hidden %d, %d px in patches of %d, %d image tokens"
+    return "CLIP, %d of %d layers, hidden %d, %d px in patches of %d, %d image tokens%s"
         .formatted(
             config.visionLayers(),
             vision.numHiddenLayers(),
             vision.hiddenSize(),
             vision.imageSize(),
             vision.patchSize(),
-            config.imageTokens());
+            config.imageTokens(),
+            layout.visionPath().equals(folder.path()) ? "" : ", from " + layout.visionPath());
   }
 
   @Override
@@ -73,20 +78,22 @@ final class LlavaBlueprint implements Blueprint {
 
   @Override
   public ImageRule imageRule() {
-    return imageRule;
+    return layout.imageRule();
   }
 
   @Override
   public Optional<ImageRule> imageRule(String name) {
     int size = config.vision().imageSize();
     int patch = config.vision().patchSize();
-    return switch (name) {
-      case "crop" ->
-          Optional.of(new ImageRule.ResizeAndCrop(size, size, patch, Normalization.CLIP));
-      case "pad" -> Optional.of(new ImageRule.PadToSquare(size, patch, Normalization.CLIP));
-      case "stretch" -> Optional.of(new ImageRule.Stretch(size, patch, Normalization.CLIP));
-      default -> Optional.empty();
-    };
+    Optional<ImageRule> rule =
+        switch (name) {
+          case "crop" ->
+              Optional.of(new ImageRule.ResizeAndCrop(size, size, patch, Normalization.CLIP));
+          case "pad" -> Optional.of(new ImageRule.PadToSquare(size, patch, Normalization.CLIP));
+          case "stretch" -> Optional.of(new ImageRule.Stretch(size, patch, Normalization.CLIP));
+          default -> Optional.empty();
+        };
+    return rule.map(layout::adopted);
   }
 
   @Override
@@ -106,10 +113,7 @@ final class LlavaBlueprint implements Blueprint {
   @Override
   public PromptEncoder.Settings prompts() {
     return new PromptEncoder.Settings(
-        "<image>",
-        config.imageTokenIndex(),
-        PromptEncoder.Encoding.WHOLE,
-        config.text().maxPositionEmbeddings());
+        "<image>", config.imageToken(), layout.encoding(), config.text().maxPositionEmbeddings());
   }
 
   @Override
@@ -123,7 +127,7 @@ final class LlavaBlueprint implements Blueprint {
     Set<Integer> stops = new TreeSet<>();
     folder.json("generation_config.json").ifPresent(json -> addStops(json, stops));
     if (stops.isEmpty()) {
-      folder.config().optionalChild("text_config").ifPresent(json -> addStops(json, stops));
+      addStops(layout.decoder(), stops);
     }
     if (stops.isEmpty()) {
       stops.add(2); // LLaMA's.
@@ -136,13 +140,12 @@ final class LlavaBlueprint implements Blueprint {
     Weights weights = Weights.open(folder, names::canonical, operators, dtype);
     VisionTransformer vision =
         new VisionTransformer(
-            config.vision(), config.visionFeatureLayer(), weights.under("vit"), operators);
+            config.vision(), config.featureLayer(), weights.under("vit"), operators);
     MlpProjector projector =
         new MlpProjector(
+            config.projector(),
             config.vision().hiddenSize(),
             config.text().hiddenSize(),
-            config.projectorHiddenAct(),
-            config.projectorBias(),
             weights.under("proj"),
             operators);
     LlamaDecoder decoder =

@@ -5,7 +5,10 @@ import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.Family;
 
-/** LLaVA-1.5, 7B and 13B, as llava-hf publishes it. */
+/**
+ * LLaVA-1.5, 7B and 13B, as llava-hf publishes it and as its authors do, and VILA 1.0, which is the
+ * same network.
+ */
 public final class LlavaFamily implements Family {
   static final String NAME = "llava";
 
@@ -16,12 +19,13 @@ public final class LlavaFamily implements Family {
 
   @Override
   public boolean claims(ConfigJson config) {
-    // The original code writes the same model_type, but no vision_config.
-    return config.text("model_type", "").equals(NAME) && config.has("vision_config");
+    return HfLayout.claims(config) || OriginalLayout.claims(config);
   }
 
   @Override
   public Blueprint read(CheckpointFolder folder) {
-    return new LlavaBlueprint(folder, LlavaConfig.of(folder.config()));
+    return new LlavaBlueprint(
+        folder,
+        HfLayout.claims(folder.config()) ? new HfLayout(folder) : new OriginalLayout(folder));
   }
 }

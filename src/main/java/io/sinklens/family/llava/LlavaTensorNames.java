@@ -1,16 +1,25 @@
 package io.sinklens.family.llava;
 
+import io.sinklens.family.Family;
 import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * One name for each tensor, whichever version of transformers saved it: {@code lm.} decoder, {@code
+ * One name for each tensor, whichever code and version saved it: {@code lm.} decoder, {@code
  * lm_head.weight}, {@code vit.} vision encoder, {@code proj.} projector.
  */
 final class LlavaTensorNames {
   private static final Pattern VISION_LAYER =
       Pattern.compile("vit\\.encoder\\.layers\\.(\\d+)\\..*");
+
+  /**
+   * Linear maps have even numbers, the activations between them odd ones; a single map has none.
+   */
+  private static final Pattern ORIGINAL_PROJECTOR =
+      Pattern.compile("model\\.mm_projector\\.(?:([0-9]{0,2}[02468])\\.)?(weight|bias)");
+
+  private static final String APART = Family.VISION_PART + "/";
 
   private final LlavaConfig config;
 
@@ -25,18 +34,29 @@ final class LlavaTensorNames {
   }
 
   private static String renamed(String stored) {
-    String name = stored;
+    String name = moved(stored, APART + "vision_model.", "vit.");
     name = moved(name, "language_model.model.", "lm.");
     name = moved(name, "model.language_model.", "lm.");
     name = moved(name, "language_model.lm_head.", "lm_head.");
     name = moved(name, "model.vision_tower.", "vit.");
     name = moved(name, "vision_tower.", "vit.");
+    name = moved(name, "vit.vision_tower.", "vit."); // The original layout.
     name = moved(name, "vit.vision_model.", "vit.");
     name = moved(name, "model.multi_modal_projector.", "proj.");
-    return moved(name, "multi_modal_projector.", "proj.");
+    name = moved(name, "multi_modal_projector.", "proj.");
+    Matcher linear = ORIGINAL_PROJECTOR.matcher(name);
+    if (linear.matches()) {
+      int index = linear.group(1) == null ? 0 : Integer.parseInt(linear.group(1));
+      return "proj.linear_" + (index / 2 + 1) + "." + linear.group(2);
+    }
+    return moved(name, "model.", "lm.");
   }
 
   private boolean unused(String name) {
+    if (name.startsWith(APART)) {
+      return true; // Whatever else lies beside an encoder in a folder of its own: CLIP's text
+      // model.
+    }
     if (name.endsWith(".rotary_emb.inv_freq") || name.endsWith(".position_ids")) {
       return true; // Buffers that old versions saved.
     }

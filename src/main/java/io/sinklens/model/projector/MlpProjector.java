@@ -5,52 +5,73 @@ import ai.djl.ndarray.NDManager;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.tensor.Activation;
 import io.sinklens.tensor.Operators;
+import java.util.ArrayList;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
-/** LLaVA-1.5's projector: linear, activation, linear. */
+/** LLaVA's projector: linear maps with an activation between them, two in LLaVA-1.5. */
 public final class MlpProjector {
   private final Operators operators;
   private final Activation activation;
-  private final NDArray firstWeight; // [decoder hidden, vision hidden]
-  private final @Nullable NDArray firstBias; // [decoder hidden]
-  private final NDArray secondWeight; // [decoder hidden, decoder hidden]
-  private final @Nullable NDArray secondBias; // [decoder hidden]
+  private final List<Linear> maps;
 
-  /** Whether the two linear maps have a bias ({@code multimodal_projector_bias}). */
+  /** Whether the linear maps have a bias ({@code multimodal_projector_bias}). */
   public enum Bias {
     PRESENT,
     ABSENT
   }
 
-  /** Takes {@code linear_1} and {@code linear_2}. */
+  /**
+   * What a projector is made of.
+   *
+   * @param depth linear maps, above 0
+   * @param activation between two of them
+   * @param bias whether they have one
+   */
+  public record Shape(int depth, Activation activation, Bias bias) {
+    public Shape {
+      if (depth < 1) {
+        throw new IllegalArgumentException("Projector depth must be above 0, not " + depth);
+      }
+    }
+  }
+
+  /** Takes {@code linear_1}, {@code linear_2} and so on. */
   public MlpProjector(
-      int visionHidden,
-      int decoderHidden,
-      Activation activation,
-      Bias bias,
-      Weights weights,
-      Operators operators) {
+      Shape shape, int visionHidden, int decoderHidden, Weights weights, Operators operators) {
     this.operators = operators;
-    this.activation = activation;
-    firstWeight = weights.get("linear_1.weight", decoderHidden, visionHidden);
-    secondWeight = weights.get("linear_2.weight", decoderHidden, decoderHidden);
-    boolean biased = bias == Bias.PRESENT;
-    firstBias = biased ? weights.get("linear_1.bias", decoderHidden) : null;
-    secondBias = biased ? weights.get("linear_2.bias", decoderHidden) : null;
+    activation = shape.activation();
+    maps = new ArrayList<>();
+    for (int i = 0; i < shape.depth(); i++) {
+      Weights map = weights.under("linear_" + (i + 1));
+      maps.add(new Linear(map, shape.bias(), decoderHidden, i == 0 ? visionHidden : decoderHidden));
+    }
   }
 
   /** {@code [image, token, vision hidden]} to {@code [image, token, decoder hidden]}. */
   public NDArray project(NDArray features) {
     try (NDManager scratch = features.getManager().newSubManager()) {
-      NDArray between = linear(features, firstWeight, firstBias);
-      between.attach(scratch);
-      NDArray projected = linear(activation.apply(operators, between), secondWeight, secondBias);
+      NDArray projected = maps.get(0).apply(features);
+      for (Linear map : maps.subList(1, maps.size())) {
+        projected.attach(scratch);
+        projected = map.apply(activation.apply(operators, projected));
+      }
       projected.attach(features.getManager());
       return projected;
     }
   }
 
-  private NDArray linear(NDArray x, NDArray weight, @Nullable NDArray bias) {
-    return bias == null ? operators.linear(x, weight) : operators.linear(x, weight, bias);
+  private final class Linear {
+    private final NDArray weight; // [out, in]
+    private final @Nullable NDArray bias; // [out]
+
+    Linear(Weights weights, Bias bias, int out, int in) {
+      weight = weights.get("weight", out, in);
+      this.bias = bias == Bias.PRESENT ? weights.get("bias", out) : null;
+    }
+
+    NDArray apply(NDArray x) {
+      return bias == null ? operators.linear(x, weight) : operators.linear(x, weight, bias);
+    }
   }
 }

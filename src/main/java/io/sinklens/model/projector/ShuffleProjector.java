@@ -8,12 +8,13 @@ import io.sinklens.tensor.Activation;
 import io.sinklens.tensor.Operators;
 
 /**
- * InternVL's projector: of every square of 2 x 2 patches one long vector, then norm, linear, GELU,
- * linear.
+ * The projector of InternVL and VILA1.5: of every square of 2 x 2 patches one long vector, then
+ * norm, linear, GELU, linear.
  *
  * <p>The vector is the patches of the square row by row. A map with an odd side gets a row and a
  * column of zeros first. Follows {@code pixel_shuffle} and {@code InternVLMultiModalProjector} of
- * {@code models/internvl/modeling_internvl.py} of transformers 4.57.
+ * {@code models/internvl/modeling_internvl.py} of transformers 4.57, and {@code mlp_downsample} of
+ * NVlabs/VILA, branch vila1.5.
  */
 public final class ShuffleProjector {
   /** Edges of the square of patches that becomes one token. */
@@ -25,7 +26,7 @@ public final class ShuffleProjector {
   public enum Order {
     /** {@code ps_version: v2}. */
     ROW_MAJOR,
-    /** {@code ps_version: v1}: as v2, but the image's rows and columns stay swapped. */
+    /** {@code ps_version: v1}, and VILA1.5: the image's rows and columns stay swapped. */
     COLUMN_MAJOR
   }
 
