@@ -1,167 +1,58 @@
 package io.sinklens.preprocessing;
 
-import ai.djl.engine.EngineException;
-import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.preprocessing.Piece.Special;
-import io.sinklens.preprocessing.Piece.Text;
-import java.io.ByteArrayInputStream;
-import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Arrays;
-import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.OptionalInt;
-import java.util.Set;
-import java.util.regex.Pattern;
 
 /**
- * The tokenizer of a checkpoint, as its {@code tokenizer.json} describes it. Never cuts a text.
- * Shared by threads.
- *
- * <p>Holds two native tokenizers. One is the checkpoint's own. In the other every added token has a
- * private spelling that no text can contain, so that a user who writes {@code <image>} or {@code
- * </s>} into a question writes words, not control tokens.
+ * The tokenizer of a checkpoint. Never cuts a text. A lone surrogate counts as U+FFFD. Shared by
+ * threads.
  */
-public final class Tokenizer implements AutoCloseable {
-  // Noncharacters: no text has them, and no normalizer changes them.
-  private static final char OPEN = '\ufdd0';
-  private static final char CLOSE = '\ufdd1';
-  private static final char REPLACEMENT = '\ufffd';
+public interface Tokenizer extends AutoCloseable {
 
-  /** The way into native code spoils all characters beyond ASCII of a text that has one. */
-  private static final Pattern LONE_SURROGATE = Pattern.compile("\\p{Cs}");
+  /**
+   * Whether a LLaMA tokenizer that comes as {@code tokenizer.model} puts a space before every text
+   * between added tokens, or before the first only: the argument {@code legacy} of {@code
+   * LlamaTokenizer}. A {@code tokenizer.json} says so itself, and others have no such choice.
+   */
+  enum Legacy {
+    /** What {@code tokenizer_config.json} says; before every text where it says nothing. */
+    AS_CONFIGURED,
+    /** Before every text. */
+    ON,
+    /** Before the first text. */
+    OFF
+  }
 
-  private final HuggingFaceTokenizer published;
-  private final HuggingFaceTokenizer guarded;
-  private final Map<String, Integer> ids;
-  private final Map<String, String> privateSpellings; // of added tokens
-
-  private Tokenizer(
-      HuggingFaceTokenizer published,
-      HuggingFaceTokenizer guarded,
-      Map<String, Integer> ids,
-      Map<String, String> privateSpellings) {
-    this.published = published;
-    this.guarded = guarded;
-    this.ids = ids;
-    this.privateSpellings = privateSpellings;
+  /** As {@link #open(Path, Legacy)}, with {@link Legacy#AS_CONFIGURED}. */
+  static Tokenizer open(Path folder) {
+    return open(folder, Legacy.AS_CONFIGURED);
   }
 
   /**
    * Opens a checkpoint's tokenizer.
    *
-   * @param folder holds {@code tokenizer.json}
-   * @throws UncheckedIOException when the file cannot be read
-   * @throws IllegalArgumentException when there is none, or it describes a model of a kind that is
-   *     not supported
+   * @param folder holds {@code tokenizer.json}, or else {@code tokenizer.model} with its {@code
+   *     tokenizer_config.json} and, in older folders, {@code special_tokens_map.json} and {@code
+   *     added_tokens.json}
+   * @param legacy what the code of a model family hands to the tokenizer
+   * @throws UncheckedIOException when a file cannot be read
+   * @throws IllegalArgumentException when there is none, or it describes a tokenizer of a kind that
+   *     is not supported
    */
-  public static Tokenizer open(Path folder) {
-    Path file = folder.resolve("tokenizer.json");
-    if (!Files.exists(file)) {
-      throw new IllegalArgumentException(
-          "Cannot find tokenizer.json in %s%s"
-              .formatted(
-                  folder,
-                  Files.exists(folder.resolve("tokenizer.model"))
-                      ? "; tokenizer.model alone is not supported, convert it with transformers"
-                      : ""));
+  static Tokenizer open(Path folder, Legacy legacy) {
+    Path json = folder.resolve("tokenizer.json");
+    if (Files.exists(json)) {
+      return JsonTokenizer.open(json);
     }
-    try {
-      JsonNode description = new ObjectMapper().readTree(file.toFile());
-      if (!description.path("model").path("vocab").isObject()) {
-        throw new IllegalArgumentException(
-            "Cannot use tokenizer %s: model type %s without a vocabulary of names and ids"
-                .formatted(file, description.path("model").path("type")));
-      }
-      return of((ObjectNode) description);
-    } catch (IOException e) {
-      throw new UncheckedIOException("Cannot read tokenizer " + file, e);
+    if (Files.exists(folder.resolve(SentencePieceTokenizer.MODEL))) {
+      return SentencePieceTokenizer.open(folder, legacy);
     }
-  }
-
-  private static Tokenizer of(ObjectNode description) throws IOException {
-    Map<String, Integer> ids = new HashMap<>();
-    description
-        .path("model")
-        .path("vocab")
-        .properties()
-        .forEach(entry -> ids.put(entry.getKey(), entry.getValue().asInt()));
-    Map<String, String> spellings = new LinkedHashMap<>();
-    for (JsonNode token : description.path("added_tokens")) {
-      String content = token.path("content").asText();
-      ids.put(content, token.path("id").asInt());
-      spellings.put(content, OPEN + Integer.toString(spellings.size()) + CLOSE);
-    }
-    HuggingFaceTokenizer published = open(description);
-    respell(description, spellings);
-    return new Tokenizer(published, open(description), Map.copyOf(ids), Map.copyOf(spellings));
-  }
-
-  private static HuggingFaceTokenizer open(ObjectNode description) throws IOException {
-    byte[] json = description.toString().getBytes(StandardCharsets.UTF_8);
-    try {
-      return HuggingFaceTokenizer.newInstance(
-          new ByteArrayInputStream(json), Map.of("truncation", "false", "padding", "false"));
-    } catch (EngineException e) {
-      throw e; // no native library
-    } catch (RuntimeException e) {
-      throw new IllegalArgumentException("Cannot use the tokenizer: " + e.getMessage(), e);
-    }
-  }
-
-  /** Renames the added tokens wherever a name, not an id, refers to them. */
-  private static void respell(ObjectNode description, Map<String, String> spellings) {
-    for (JsonNode token : description.path("added_tokens")) {
-      respellField((ObjectNode) token, "content", spellings);
-    }
-    ObjectNode model = (ObjectNode) description.path("model");
-    respellField(model, "unk_token", spellings);
-    ObjectNode vocabulary = model.objectNode();
-    model
-        .path("vocab")
-        .properties()
-        .forEach(
-            entry ->
-                vocabulary.set(
-                    spellings.getOrDefault(entry.getKey(), entry.getKey()), entry.getValue()));
-    model.set("vocab", vocabulary);
-    if (model.path("merges").isArray()) {
-      var merges = model.arrayNode();
-      model
-          .path("merges")
-          .forEach(
-              merge -> {
-                if (!refersTo(merge, spellings.keySet())) {
-                  merges.add(merge);
-                }
-              });
-      model.set("merges", merges);
-    }
-  }
-
-  private static void respellField(ObjectNode node, String field, Map<String, String> spellings) {
-    String content = node.path(field).asText();
-    if (spellings.containsKey(content)) {
-      node.put(field, spellings.get(content));
-    }
-  }
-
-  /** A merge is written {@code "a b"} or {@code ["a", "b"]}; it makes the token {@code ab}. */
-  private static boolean refersTo(JsonNode merge, Set<String> tokens) {
-    String[] parts =
-        merge.isArray()
-            ? new String[] {merge.path(0).asText(), merge.path(1).asText()}
-            : merge.asText().split(" ", 2);
-    return Arrays.stream(parts).anyMatch(tokens::contains)
-        || tokens.contains(String.join("", parts));
+    throw new IllegalArgumentException(
+        "Cannot find tokenizer.json or tokenizer.model in " + folder);
   }
 
   /**
@@ -170,14 +61,10 @@ public final class Tokenizer implements AutoCloseable {
    *
    * @return token ids, {@code [token]}
    */
-  public int[] encodeRaw(String text) {
-    return ids(published, text, true);
-  }
+  int[] encodeRaw(String text);
 
   /** As {@link #encodeRaw}, without what the tokenizer adds to every text. */
-  public int[] encodeRawContinuation(String text) {
-    return ids(published, text, false);
-  }
+  int[] encodeRawContinuation(String text);
 
   /**
    * Encodes a whole prompt in one go, and adds what the tokenizer adds to every text. Special
@@ -186,54 +73,17 @@ public final class Tokenizer implements AutoCloseable {
    * @return token ids, {@code [token]}
    * @throws IllegalArgumentException when a special piece names no added token
    */
-  public int[] encode(List<Piece> pieces) {
-    return ids(guarded, join(pieces), true);
-  }
+  int[] encode(List<Piece> pieces);
 
   /** As {@link #encode}, without what the tokenizer adds to every text. */
-  public int[] encodeContinuation(List<Piece> pieces) {
-    return ids(guarded, join(pieces), false);
-  }
+  int[] encodeContinuation(List<Piece> pieces);
 
-  private String join(List<Piece> pieces) {
-    StringBuilder joined = new StringBuilder();
-    for (Piece piece : pieces) {
-      if (piece instanceof Special special) {
-        String spelling = privateSpellings.get(special.name());
-        if (spelling == null) {
-          throw new IllegalArgumentException(
-              "Cannot encode special token %s: the tokenizer has no such added token"
-                  .formatted(special.name()));
-        }
-        joined.append(spelling);
-      } else if (piece instanceof Text text) {
-        joined.append(text.text().replace(OPEN, REPLACEMENT).replace(CLOSE, REPLACEMENT));
-      }
-    }
-    return joined.toString();
-  }
-
-  private static int[] ids(HuggingFaceTokenizer tokenizer, String text, boolean addSpecialTokens) {
-    String valid = LONE_SURROGATE.matcher(text).replaceAll(String.valueOf(REPLACEMENT));
-    return Arrays.stream(tokenizer.encode(valid, addSpecialTokens, false).getIds())
-        .mapToInt(Math::toIntExact)
-        .toArray();
-  }
-
-  /** The text of token ids, special tokens dropped. */
-  public String decode(int[] tokenIds) {
-    return published.decode(Arrays.stream(tokenIds).asLongStream().toArray(), true);
-  }
+  /** The text of token ids; special tokens and ids of no token are dropped. */
+  String decode(int[] tokenIds);
 
   /** The id of a token, written as in the vocabulary; empty when there is none. */
-  public OptionalInt id(String token) {
-    Integer id = ids.get(token);
-    return id == null ? OptionalInt.empty() : OptionalInt.of(id);
-  }
+  OptionalInt id(String token);
 
   @Override
-  public void close() {
-    published.close();
-    guarded.close();
-  }
+  void close();
 }

@@ -146,17 +146,18 @@ class TokenizerTest {
   }
 
   @Test
-  void saysWhatIsMissing() throws IOException {
+  void saysWhatIsMissing() {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> Tokenizer.open(folder))
-        .withMessage("Cannot find tokenizer.json in " + folder);
-    Files.writeString(folder.resolve("tokenizer.model"), "SentencePiece");
-    assertThatIllegalArgumentException()
-        .isThrownBy(() -> Tokenizer.open(folder))
-        .withMessage(
-            "Cannot find tokenizer.json in %s; tokenizer.model alone is not supported, convert it"
-                    .formatted(folder)
-                + " with transformers");
+        .withMessage("Cannot find tokenizer.json or tokenizer.model in " + folder);
+  }
+
+  @Test
+  void prefersTheDescriptionToTheModel() throws IOException {
+    Files.writeString(folder.resolve("tokenizer.model"), "not read");
+    try (Tokenizer tokenizer = open(FIRST)) {
+      assertThat(tokenizer.encodeRaw("hi")).containsExactly(BEGIN, SPACE_HI);
+    }
   }
 
   private Tokenizer open(String splitting) throws IOException {
