@@ -19,6 +19,7 @@ import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.Stretch;
 import io.sinklens.preprocessing.ImageRules;
+import io.sinklens.preprocessing.MergedPatches;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.PromptTemplate;
 import io.sinklens.preprocessing.Tokenizer;

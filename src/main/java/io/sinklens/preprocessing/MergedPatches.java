@@ -1,13 +1,8 @@
-package io.sinklens.family.vila;
+package io.sinklens.preprocessing;
 
 import io.sinklens.dataset.RowFailedException;
-import io.sinklens.preprocessing.Exif;
-import io.sinklens.preprocessing.ImageGrid;
 import io.sinklens.preprocessing.ImageGrid.Region;
 import io.sinklens.preprocessing.ImageGrid.View;
-import io.sinklens.preprocessing.ImageRule;
-import io.sinklens.preprocessing.PixelValues;
-import io.sinklens.preprocessing.RgbImage;
 import java.util.List;
 import java.util.stream.IntStream;
 
@@ -18,7 +13,7 @@ import java.util.stream.IntStream;
  *
  * @param rule one view of patches
  */
-record MergedPatches(ImageRule rule) implements ImageRule {
+public record MergedPatches(ImageRule rule) implements ImageRule {
 
   @Override
   public PixelValues apply(RgbImage image) throws RowFailedException {
