@@ -8,8 +8,8 @@ import java.util.Arrays;
  *
  * <p>Antialiased and separable: first every row, then every column, rounded to 8 bits in between,
  * with 22-bit fixed-point weights. Follows {@code Resample.c} of Pillow 12.3; from 13 on Pillow
- * takes columns first where the height shrinks much more than the width. {@code java.awt}, OpenCV
- * and DJL resize otherwise.
+ * takes columns first where the height shrinks, and the width much less or not at all. {@code
+ * java.awt}, OpenCV and DJL resize otherwise.
  */
 public final class PillowResize {
   private static final int PRECISION_BITS = 22;
