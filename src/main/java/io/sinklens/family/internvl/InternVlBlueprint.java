@@ -58,6 +58,11 @@ final class InternVlBlueprint implements Blueprint {
   }
 
   @Override
+  public String layout() {
+    return config.layout() == Layout.ORIGINAL ? "original" : "transformers";
+  }
+
+  @Override
   public LlamaConfig decoder() {
     return config.text();
   }
