@@ -4,7 +4,7 @@
 
 Trains two tiny SentencePiece models on a corpus made here, puts them into folders laid out like published ones, and asks the
 reference tokenizers: `LlamaTokenizer` of transformers, before (`legacy`) and after its change of the space before a text, and
-InternLM2's, which is remote code and is written anew below. Only folders named `sentencepiece-…` are touched.
+InternLM2's, which is remote code and is written anew below. Only folders named `sentencepiece-…` are touched; `golden.py` calls this.
 """
 
 from __future__ import annotations
@@ -470,7 +470,7 @@ def write_json(file: Path, document: Any, **how: Any) -> None:
     file.write_text(json.dumps(document, ensure_ascii=True, **how) + "\n", "utf-8")
 
 
-def write(folder: Folder, output: Path) -> None:
+def write_folder(folder: Folder, output: Path) -> None:
     path = output / folder.name
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
@@ -483,16 +483,21 @@ def write(folder: Folder, output: Path) -> None:
     print(f"{folder.name}: {len(document['encode'])} texts, {len(document['decode_skipping_special'])} decoded, {size} bytes")
 
 
+def write(output: Path, release: object = None, seed: int = SEED) -> None:
+    """Makes the folders anew. They depend neither on the release nor on the seed, which are there for `golden.py`."""
+    if sentencepiece.__version__ != SENTENCEPIECE:
+        raise SystemExit(f"sentencepiece must be {SENTENCEPIECE}, not {sentencepiece.__version__}")
+    makers: Sequence[Callable[[], Folder]] = (llama_legacy, llama, internlm2)
+    for make in makers:
+        write_folder(make(), output)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="folder to fill; its sentencepiece-… folders are made anew")
     arguments = parser.parse_args()
-    if sentencepiece.__version__ != SENTENCEPIECE:
-        parser.error(f"sentencepiece must be {SENTENCEPIECE}, not {sentencepiece.__version__}")
     transformers.logging.set_verbosity_error()
-    makers: Sequence[Callable[[], Folder]] = (llama_legacy, llama, internlm2)
-    for make in makers:
-        write(make(), arguments.output)
+    write(arguments.output)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import io.sinklens.preprocessing.ImageGrid;
 import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.preprocessing.PromptEncoder.Encoding;
 import io.sinklens.preprocessing.RgbImage;
+import io.sinklens.preprocessing.Tokenizer;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -139,6 +140,20 @@ class VilaCheckpointTest {
     long tower =
         32 * 3 * 14 * 14 + 32 + 49 * 32 + 3 * (4 * (32 * 32 + 32) + 2 * 64 * 32 + 96 + 128);
     assertThat(blueprint.parameters()).isEqualTo(decoder + projector + tower);
+  }
+
+  /** The code of VILA opens its tokenizers with {@code legacy=False}. */
+  @Test
+  void putsNoSpaceBehindASpecialTokenWhateverTheFolderSays() {
+    TinyCheckpoint.copyTo(folder, "vila1.5")
+        .document("llm/tokenizer_config.json", json -> json.put("legacy", true));
+    try (Tokenizer vila = read().openTokenizer();
+        Tokenizer published = Tokenizer.open(TinyCheckpoint.golden("vila1.5").resolve("llm"));
+        Tokenizer legacy = Tokenizer.open(folder.resolve("llm"))) {
+      String text = "is</s>the";
+      assertThat(vila.encodeRaw(text)).isEqualTo(published.encodeRaw(text));
+      assertThat(vila.encodeRaw(text)).isNotEqualTo(legacy.encodeRaw(text));
+    }
   }
 
   @Test

@@ -141,7 +141,8 @@ final class VilaBlueprint implements Blueprint {
 
   @Override
   public Tokenizer openTokenizer() {
-    return Tokenizer.open(VilaConfig.decoder(folder).path());
+    // The code of VILA asks for this whatever the folder says.
+    return Tokenizer.open(VilaConfig.decoder(folder).path(), Tokenizer.Legacy.OFF);
   }
 
   /** Those of the decoder's {@code generation_config.json}, else of its config. */
