@@ -171,11 +171,14 @@ class GoldenTest {
     }
   }
 
-  @Test
-  void agreesWithTransformersInsideInBfloat16(@TempDir Path folder) throws RowFailedException {
-    TensorFile golden = TensorFile.read(GOLDEN.resolve("llava-bf16/trace.safetensors"));
-    try (Models models = new Models("llava-bf16", "bfloat16", Variants.NONE)) {
-      for (JsonNode goldenCase : traced("llava-bf16")) {
+  /** The golden numbers of the first are bfloat16 as well, those of the others float32. */
+  @ParameterizedTest
+  @ValueSource(strings = {"llava-bf16", "vila", "vila1.5"})
+  void agreesWithTransformersInsideInBfloat16(String checkpoint, @TempDir Path folder)
+      throws RowFailedException {
+    TensorFile golden = TensorFile.read(GOLDEN.resolve(checkpoint).resolve("trace.safetensors"));
+    try (Models models = new Models(checkpoint, "bfloat16", Variants.NONE)) {
+      for (JsonNode goldenCase : traced(checkpoint)) {
         TensorFile trace = models.trace(goldenCase, folder);
         for (String tensor : namesOf(golden, goldenCase)) {
           float[] expected = golden.values(goldenCase.get("trace").asText() + "." + tensor);
