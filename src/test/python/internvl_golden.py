@@ -155,63 +155,46 @@ def original_preprocessor() -> dict[str, Any]:
             "size": tiny.TILE}  # fmt: skip
 
 
-def tokenizer_config(tokenizer: dict[str, Any], begin: str | None, end: str) -> dict[str, Any]:
-    keys = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
-    return {
-        "added_tokens_decoder": {str(token["id"]): {key: token[key] for key in keys} for token in tokenizer["added_tokens"]},
-        "additional_special_tokens": [START, END, *tiny.MARKERS],
-        "bos_token": begin,
-        "clean_up_tokenization_spaces": False,
-        "context_image_token": IMAGE,
-        "end_image_token": IMAGE_END,
-        "eos_token": end,
-        "extra_special_tokens": {"context_image_token": IMAGE, "end_image_token": IMAGE_END, "start_image_token": IMAGE_START},
-        "model_max_length": 8192,
-        "pad_token": end,
-        "processor_class": "InternVLProcessor",
-        "start_image_token": IMAGE_START,
-        "tokenizer_class": "PreTrainedTokenizerFast",
-    }
-
-
 def of_transformers(
-    name: str, tokenizer: dict[str, Any], text: dict[str, Any], large: bool, begin: str | None, end: str,
-    generation: dict[str, Any] | None,
-) -> TinyInternVl:  # fmt: skip
-    config = transformers_config(text, large, tiny.token_id(tokenizer, IMAGE))
+    name: str, words: tiny.Words, text: dict[str, Any], large: bool, generation: dict[str, Any] | None
+) -> TinyInternVl:
+    config = transformers_config(text, large, words.id(IMAGE))
     return TinyInternVl(
-        name, config, config, tokenizer, tokenizer_config(tokenizer, begin, end), generation, preprocessor(),
+        name, config, config, words, generation, preprocessor(),
         {"image_seq_length": tiny.TILE_TOKENS, "processor_class": "InternVLProcessor"}, (END,), "plain", tiny.published_names,
     )  # fmt: skip
 
 
-def relabelled(of: TinyInternVl, name: str, template: str, shuffle: str, stops: tuple[str, ...]) -> TinyInternVl:
+def relabelled(
+    of: TinyInternVl, name: str, words: tiny.Words, template: str, shuffle: str, stops: tuple[str, ...]
+) -> TinyInternVl:
     """The same weights as their authors would publish them."""
     text, large = of.config["text_config"], of.config["vision_config"]["use_qk_norm"]
-    ids = [tiny.token_id(of.tokenizer, stop) for stop in stops]
     decoder = "internlm2" if text["model_type"] == "llama" else "qwen2"
+    ids = [words.id(stop) for stop in stops]
     return replace(
-        of, name=name, config=original_config(text, large, template, shuffle), preprocessor=original_preprocessor(), processor=None,
-        generation_config={"_from_model_config": True, "eos_token_id": ids, "transformers_version": "4.37.2"},
+        of, name=name, config=original_config(text, large, template, shuffle), words=words, preprocessor=original_preprocessor(),
+        processor=None, generation_config={"_from_model_config": True, "eos_token_id": ids, "transformers_version": "4.37.2"},
         stops=stops, template=template, store=tiny.original_names(decoder, HEADS, GROUPS),
     )  # fmt: skip
 
 
 def checkpoints() -> list[TinyInternVl]:
-    llama_tokens = tiny.internlm2_tokenizer(CORPUS, 300)
-    end = tiny.token_id(llama_tokens, END)
+    sentencepiece = tiny.SentencePieceWords()
+    # As many pieces as give the special tokens the ids they have there.
+    llama_words = tiny.JsonWords(tiny.internlm2_tokenizer(CORPUS, sentencepiece.id(END) - 259), "<s>", "</s>")
+    assert all(llama_words.id(token) == sentencepiece.id(token) for token in (END, START, *tiny.MARKERS))
     llama = of_transformers(
-        "internvl-llama", llama_tokens, llama_text(576), False, "<s>", "</s>",
-        {"_from_model_config": True, "eos_token_id": end, "transformers_version": "4.57.6"},
+        "internvl-llama", llama_words, llama_text(616), False,
+        {"_from_model_config": True, "eos_token_id": llama_words.id(END), "transformers_version": "4.57.6"},
     )  # fmt: skip
-    qwen2_tokens = tiny.qwen2_tokenizer(CORPUS, 260)
-    end = tiny.token_id(qwen2_tokens, END)
-    qwen2 = of_transformers("internvl-qwen2", qwen2_tokens, qwen2_text(544, end), True, None, END, None)
+    qwen2_words = tiny.JsonWords(tiny.qwen2_tokenizer(CORPUS, 260), None, END)
+    qwen2 = of_transformers("internvl-qwen2", qwen2_words, qwen2_text(544, qwen2_words.id(END)), True, None)
     return [
         llama,
         qwen2,
-        relabelled(llama, "internvl-chat-internlm2", "internlm2-chat", "v2", (END, START)),
-        relabelled(qwen2, "internvl-chat-qwen2", "internvl2_5", "v1", (END, "<|endoftext|>")),
+        relabelled(llama, "internvl-chat-internlm2", sentencepiece, "internlm2-chat", "v2", (END, START)),
+        relabelled(qwen2, "internvl-chat-qwen2", qwen2_words, "internvl2_5", "v1", (END, "<|endoftext|>")),
     ]
 
 
@@ -237,18 +220,15 @@ class InternVlRunner(Runner):
     """An InternVL checkpoint of either layout."""
 
     def __init__(self, checkpoint: TinyInternVl, model: InternVLForConditionalGeneration, images: Path) -> None:
-        stops = [tiny.token_id(checkpoint.tokenizer, stop) for stop in checkpoint.stops]
-        image_id = tiny.token_id(checkpoint.tokenizer, IMAGE)
-        super().__init__(model, model.model.language_model, images, image_id, stops, stops[0])
+        stops = [checkpoint.words.id(stop) for stop in checkpoint.stops]
+        super().__init__(model, model.model.language_model, images, checkpoint.words.id(IMAGE), stops, stops[0])
         self.checkpoint = checkpoint
-        self.tokenizer = Tokenizer.from_str(json.dumps(checkpoint.tokenizer))
-        self.encoder = tiny.PromptEncoder(checkpoint.tokenizer)
 
     def prompt(self, case: Case) -> str:
         return "".join(case.question if piece is QUESTION else piece for piece in TEMPLATES[case.template])
 
     def prompt_ids(self, case: Case) -> list[int]:
-        ids = self.encoder.encode(TEMPLATES[case.template], case.question)
+        ids = self.checkpoint.words.encode(TEMPLATES[case.template], case.question)
         where = ids.index(self.image_id)
         tokens = tiny.TILE_TOKENS * len(self.tiles(case))
         return ids[:where] + [self.image_id] * tokens + ids[where + 1 :]
@@ -277,7 +257,7 @@ class InternVlRunner(Runner):
         return [self.model.model.vision_tower.register_forward_hook(keep)]
 
     def decode(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        return self.checkpoint.words.decode(ids).strip()
 
     def case_document(self, case: Case) -> dict[str, Any]:
         views = self.tiles(case)
@@ -331,10 +311,9 @@ def write_extremes(folder: Path) -> None:
 @torch.no_grad()
 def make_model(checkpoint: TinyInternVl, images: Path, seed: int) -> InternVLForConditionalGeneration:
     """Draws the weights, plants the sinks, and rounds everything to bfloat16 values, held as float32."""
-    model = tiny.build_model(checkpoint.model_config)
-    stop = tiny.token_id(checkpoint.tokenizer, END)
-    texts = min(token["id"] for token in checkpoint.tokenizer["added_tokens"] if token["id"] > 2)
-    tiny.draw_weights(model, seed, stop, STOP_GAIN[checkpoint.name], texts)
+    model, words = tiny.build_model(checkpoint.model_config), checkpoint.words
+    assert isinstance(words, tiny.JsonWords)
+    tiny.draw_weights(model, seed, words.id(END), STOP_GAIN[checkpoint.name], words.first_special)
     runner = InternVlRunner(checkpoint, model, images)
     looks = [("shapes.png", 5), ("tall.png", 2), ("gray.png", 1), ("noise.png", 9), ("internvl-large.png", 25)]  # image, and a token of it
     probes = [Case(image, golden.QUESTIONS[0], name, "tiles-6") for name in TEMPLATES for image, _ in looks]
@@ -349,11 +328,11 @@ def make_model(checkpoint: TinyInternVl, images: Path, seed: int) -> InternVLFor
     return model
 
 
-def write_tokens(folder: Path, checkpoint: TinyInternVl) -> None:
+def write_tokens(folder: Path, words: tiny.JsonWords) -> None:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     texts = [*golden.TOKEN_TEXTS, "<|im_start|>user\n<img><IMG_CONTEXT></img>\nWhat?<|im_end|>", "<|im_end|> \n", tiny.SYSTEM_2]
     word = tokenizer.encode("red circle", add_special_tokens=False).ids
-    marks = [token["id"] for token in checkpoint.tokenizer["added_tokens"]]
+    marks = [token["id"] for token in words.description["added_tokens"]]
     animals = tokenizer.encode("é🦊", add_special_tokens=False).ids
     decoded = [word, [*marks, *word], animals, animals[:1], [*word, *animals], [*word, marks[0], *word], []]
     document = {
@@ -422,13 +401,13 @@ def shortest_busy(runs: Sequence[VarRun]) -> Sequence[VarRun]:
     return sorted(runs, key=worth)[-1:]
 
 
-STOP_GAIN = {"internvl-llama": 1.3, "internvl-qwen2": 1.7}
+STOP_GAIN = {"internvl-llama": -0.8, "internvl-qwen2": 1.7}
 SINK_DIMENSIONS = (9, 37)
 SMALLEST_GAP = 5e-3
 VAR = {
-    "internvl-llama": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
+    "internvl-llama": VarSettings("base", "paper", SINK_DIMENSIONS, 3.0, 0.5, 0.1, 0.6),
     "internvl-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
-    "internvl-chat-internlm2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.6, 0.6, 0.1, 0.6),
+    "internvl-chat-internlm2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.0, 0.5, 0.1, 0.6),
     "internvl-chat-qwen2": VarSettings("base", "paper", SINK_DIMENSIONS, 3.0, 0.5, 0.1, 0.6),
 }
 
@@ -447,7 +426,8 @@ def write(output: Path, release: var.Release, seed: int) -> None:
         folder = output / checkpoint.name
         runner = InternVlRunner(checkpoint, model, images)
         tiny.save_checkpoint(checkpoint, model, folder)
-        write_tokens(folder, checkpoint)
+        if isinstance(checkpoint.words, tiny.JsonWords):
+            write_tokens(folder, checkpoint.words)
         chosen = choose(runner, SMALLEST_GAP)
         if checkpoint.config["model_type"] == "internvl":
             check_loads(folder, runner, [case for case, _ in chosen])

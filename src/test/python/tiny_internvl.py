@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +21,9 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
+import sentencepiece_golden
 import tiny_llava as tiny
-from llava_files import write_documents, write_json, write_tensors
+from llava_files import write_documents, write_tensors
 
 END, START = "<|im_end|>", "<|im_start|>"
 IMAGE_START, IMAGE_END, IMAGE = "<img>", "</img>", "<IMG_CONTEXT>"
@@ -72,15 +75,32 @@ def qwen2_tokenizer(corpus: Sequence[str], pieces: int) -> dict[str, Any]:
     return description
 
 
-def token_id(tokenizer: dict[str, Any], token: str) -> int:
-    return next(added["id"] for added in tokenizer["added_tokens"] if added["content"] == token)
+class Words(ABC):
+    """A tokenizer of a checkpoint, and the files it comes as."""
+
+    @abstractmethod
+    def id(self, token: str) -> int:
+        """The id of an added token."""
+
+    @abstractmethod
+    def encode(self, pieces: Sequence[str | None], question: str) -> list[int]:
+        """Pieces that are special tokens stand for these, and `None` for the question, in which nothing is a special token."""
+
+    @abstractmethod
+    def decode(self, ids: Sequence[int]) -> str:
+        """Special tokens dropped."""
+
+    @abstractmethod
+    def write(self, folder: Path) -> None: ...
 
 
-class PromptEncoder:
-    """Encodes prompts in which only the template may hold special tokens; see `tiny_llava.PromptEncoder`."""
+class JsonWords(Words):
+    """A `tokenizer.json`."""
 
-    def __init__(self, tokenizer: dict[str, Any]) -> None:
-        renamed = json.loads(json.dumps(tokenizer))
+    def __init__(self, description: dict[str, Any], begin: str | None, end: str) -> None:
+        self.description, self.begin, self.end = description, begin, end
+        self._tokenizer = Tokenizer.from_str(json.dumps(description))
+        renamed = json.loads(json.dumps(description))
         self._names = {token["content"]: f"\ue000{number}\ue001" for number, token in enumerate(renamed["added_tokens"])}
         for token in renamed["added_tokens"]:
             token["content"] = self._names[token["content"]]
@@ -88,12 +108,66 @@ class PromptEncoder:
         model["vocab"] = {self._names.get(token, token): index for token, index in model["vocab"].items()}
         if model["unk_token"] is not None:
             model["unk_token"] = self._names[model["unk_token"]]
-        self._tokenizer = Tokenizer.from_str(json.dumps(renamed))
+        self._guarded = Tokenizer.from_str(json.dumps(renamed))
 
-    def encode(self, pieces: Sequence[str], question: str) -> list[int]:
-        """Pieces that are special tokens stand for these; a piece `None` stands for the question."""
-        text = "".join(question if piece is None else self._names.get(piece, piece) for piece in pieces)
-        return self._tokenizer.encode(text).ids
+    @property
+    def first_special(self) -> int:
+        """Where special tokens begin behind the others."""
+        return min(added["id"] for added in self.description["added_tokens"] if added["id"] > 2)
+
+    def id(self, token: str) -> int:
+        return next(added["id"] for added in self.description["added_tokens"] if added["content"] == token)
+
+    def encode(self, pieces: Sequence[str | None], question: str) -> list[int]:
+        return self._guarded.encode("".join(question if piece is None else self._names.get(piece, piece) for piece in pieces)).ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def write(self, folder: Path) -> None:
+        write_documents(folder, {"tokenizer.json": self.description, "tokenizer_config.json": self._config()})
+
+    def _config(self) -> dict[str, Any]:
+        keys = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+        return {
+            "added_tokens_decoder": {str(token["id"]): {key: token[key] for key in keys} for token in self.description["added_tokens"]},
+            "additional_special_tokens": [START, END, *MARKERS],
+            "bos_token": self.begin,
+            "clean_up_tokenization_spaces": False,
+            "context_image_token": IMAGE,
+            "end_image_token": IMAGE_END,
+            "eos_token": self.end,
+            "extra_special_tokens": {"context_image_token": IMAGE, "end_image_token": IMAGE_END, "start_image_token": IMAGE_START},
+            "model_max_length": 8192,
+            "pad_token": self.end,
+            "processor_class": "InternVLProcessor",
+            "start_image_token": IMAGE_START,
+            "tokenizer_class": "PreTrainedTokenizerFast",
+        }
+
+
+class SentencePieceWords(Words):
+    """InternLM2's `tokenizer.model`, with no `tokenizer.json` beside it."""
+
+    def __init__(self) -> None:
+        self._folder = sentencepiece_golden.internlm2()
+        with tempfile.TemporaryDirectory() as temporary:
+            self.write(Path(temporary))
+            self._tokenizer, guarded = (self._folder.tokenizer.from_pretrained(temporary) for _ in range(2))
+        self._guarded, self._names = sentencepiece_golden.made_private(guarded)
+
+    def id(self, token: str) -> int:
+        return self._tokenizer.added_tokens_encoder[token]
+
+    def encode(self, pieces: Sequence[str | None], question: str) -> list[int]:
+        return self._guarded("".join(question if piece is None else self._names.get(piece, piece) for piece in pieces)).input_ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._tokenizer.decode(list(ids), skip_special_tokens=True)
+
+    def write(self, folder: Path) -> None:
+        write_documents(folder, self._folder.files)
+        (folder / "tokenizer.model").write_bytes(self._folder.model.SerializeToString(deterministic=True))
 
 
 # ------------------------------------------------------------------------------------------------------ checkpoints
@@ -109,8 +183,7 @@ class TinyInternVl:
     name: str
     config: dict[str, Any]
     model_config: dict[str, Any]
-    tokenizer: dict[str, Any]
-    tokenizer_config: dict[str, Any]
+    words: Words
     generation_config: dict[str, Any] | None
     preprocessor: dict[str, Any]
     processor: dict[str, Any] | None
@@ -171,10 +244,9 @@ def save_checkpoint(checkpoint: TinyInternVl, model: InternVLForConditionalGener
         "generation_config.json": checkpoint.generation_config,
         "preprocessor_config.json": checkpoint.preprocessor,
         "processor_config.json": checkpoint.processor,
-        "tokenizer.json": checkpoint.tokenizer,
-        "tokenizer_config.json": checkpoint.tokenizer_config,
     }
     write_documents(folder, documents)
+    checkpoint.words.write(folder)
     tensors = checkpoint.store({name: tensor.detach() for name, tensor in model.state_dict().items()})
     write_tensors(
         folder / "model.safetensors",

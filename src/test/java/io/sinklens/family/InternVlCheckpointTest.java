@@ -315,7 +315,7 @@ class InternVlCheckpointTest {
     return Stream.of(
         refusal(
             config -> config.put("image_token_id", 3),
-            "config.json: image_token_id must be 563, not 3"),
+            "config.json: image_token_id must be 602, not 3"),
         refusal(
             config -> config.put("image_seq_length", 256),
             "config.json: image_seq_length must be 4, not 256"),
@@ -472,7 +472,7 @@ class InternVlCheckpointTest {
 
   @Test
   void refusesATokenizerWithoutTheTokenOfTheImage() throws IOException {
-    TinyCheckpoint.copyTo(folder, ORIGINAL);
+    TinyCheckpoint.copyTo(folder, "internvl-chat-qwen2");
     Path file = folder.resolve("tokenizer.json");
     Files.writeString(file, Files.readString(file).replace("<IMG_CONTEXT>", "<IMG>"));
     requireRefusal(
