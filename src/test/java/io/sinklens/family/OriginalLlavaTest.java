@@ -19,6 +19,7 @@ import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
 import io.sinklens.preprocessing.Normalization;
 import io.sinklens.preprocessing.PromptEncoder.Encoding;
+import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Activation;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -212,6 +213,21 @@ class OriginalLlavaTest {
     assertThat(blueprint.layout()).isEqualTo("original-with-tower");
     assertThat(blueprint.vision())
         .isEqualTo("CLIP, 2 of 3 layers, hidden 128, 56 px in patches of 14, 16 image tokens");
+  }
+
+  /** VILA's code opens its tokenizers with {@code legacy=False}, LLaVA's as the folder says. */
+  @Test
+  void putsASpaceBehindASpecialTokenOnlyWhereTheCodeDoes() {
+    String text = "is</s>the";
+    TinyCheckpoint.copyTo(folder, "vila")
+        .document("tokenizer_config.json", json -> json.put("legacy", true));
+    try (Tokenizer vila = read(folder, null).openTokenizer();
+        Tokenizer legacy = Tokenizer.open(folder);
+        Tokenizer published =
+            read(TinyCheckpoint.golden("llava-original"), TOWER).openTokenizer()) {
+      assertThat(vila.encodeRaw(text)).isNotEqualTo(legacy.encodeRaw(text));
+      assertThat(vila.encodeRaw(text)).isEqualTo(published.encodeRaw(text));
+    }
   }
 
   @Test

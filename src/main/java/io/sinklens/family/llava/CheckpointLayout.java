@@ -3,6 +3,7 @@ package io.sinklens.family.llava;
 import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.PromptEncoder;
+import io.sinklens.preprocessing.Tokenizer;
 import java.nio.file.Path;
 
 /** What the code a checkpoint was saved by makes of its files. */
@@ -27,4 +28,7 @@ interface CheckpointLayout {
 
   /** How this code takes a prompt apart. */
   PromptEncoder.Encoding encoding();
+
+  /** Opens the tokenizer as this code does; the caller closes it. */
+  Tokenizer openTokenizer();
 }

@@ -8,6 +8,7 @@ import io.sinklens.model.vision.VisionConfig;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.ImageRules;
 import io.sinklens.preprocessing.PromptEncoder;
+import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Activation;
 import java.nio.file.Path;
 
@@ -86,5 +87,10 @@ final class HfLayout implements CheckpointLayout {
   @Override
   public PromptEncoder.Encoding encoding() {
     return PromptEncoder.Encoding.WHOLE;
+  }
+
+  @Override
+  public Tokenizer openTokenizer() {
+    return Tokenizer.open(folder.path());
   }
 }

@@ -118,7 +118,7 @@ final class LlavaBlueprint implements Blueprint {
 
   @Override
   public Tokenizer openTokenizer() {
-    return Tokenizer.open(folder.path());
+    return layout.openTokenizer();
   }
 
   /** Those of {@code generation_config.json}, else of the decoder's config. */

@@ -12,6 +12,7 @@ import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
 import io.sinklens.preprocessing.ImageRules;
 import io.sinklens.preprocessing.Normalization;
 import io.sinklens.preprocessing.PromptEncoder;
+import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Activation;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -138,5 +139,13 @@ final class OriginalLayout implements CheckpointLayout {
   @Override
   public PromptEncoder.Encoding encoding() {
     return PromptEncoder.Encoding.AROUND_IMAGE;
+  }
+
+  @Override
+  public Tokenizer openTokenizer() {
+    return tower.inside()
+        ? Tokenizer.open(
+            folder.path(), Tokenizer.Legacy.OFF) // VILA's code, whatever the folder says.
+        : Tokenizer.open(folder.path());
   }
 }
