@@ -88,6 +88,16 @@ public final class ConfigJson {
     return list(required(key, "a list of integers"), value -> integer(key, value));
   }
 
+  /** A list of lists of integers, such as sizes. */
+  public List<List<Integer>> integerLists(String key) {
+    String expected = "a list of lists of integers";
+    JsonNode value = checked(key, required(key, expected), expected, JsonNode::isArray);
+    return list(
+        value,
+        each ->
+            list(checked(key, each, expected, JsonNode::isArray), number -> integer(key, number)));
+  }
+
   /** A list of numbers; a single number is a list of one. */
   public List<Double> numbers(String key) {
     return list(required(key, "a list of numbers"), value -> number(key, value));

@@ -168,7 +168,9 @@ final class ImageTask {
             mosaic.top(),
             mosaic.left(),
             mosaic.rows(),
-            mosaic.columns());
+            mosaic.columns(),
+            mosaic.packedRows(),
+            mosaic.packedColumns());
   }
 
   private List<Outcome> runBatches(ImagePrefix prefix, PrefixLook known, List<Row> rows) {

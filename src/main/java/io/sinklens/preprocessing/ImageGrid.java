@@ -3,6 +3,7 @@ package io.sinklens.preprocessing;
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.RowFailedException;
 import java.util.List;
+import java.util.function.BiFunction;
 
 /**
  * Where image tokens lie on the original image. Positions count the views in order, each view row
@@ -27,15 +28,30 @@ public record ImageGrid(int imageWidth, int imageHeight, List<View> views) {
    * @param row row of the view among the tiles of the image, 0 for a single view
    * @param column column of the view among the tiles of the image, 0 for a single view
    * @param rows rows of image tokens, above 0
-   * @param columns image tokens in a row, above 0
-   * @param region what the view shows, in pixels of the original image
+   * @param columns image tokens in a row, above 0, those that end the row included
+   * @param region what the view shows, in pixels of the original image; columns of tokens that end
+   *     rows are its rightmost part
+   * @param rowEnds image tokens at the end of each row that show nothing of the image, at least 0
    */
-  public record View(int row, int column, int rows, int columns, Region region) {
+  public record View(int row, int column, int rows, int columns, Region region, int rowEnds) {
     public View {
       if (rows < 1 || columns < 1) {
         throw new IllegalArgumentException(
             "View must have at least 1 x 1 image tokens, not %d x %d".formatted(rows, columns));
       }
+      if (rowEnds < 0 || rowEnds > columns) {
+        throw new IllegalArgumentException(
+            "Tokens that end a row must be from 0 to %d, not %d".formatted(columns, rowEnds));
+      }
+    }
+
+    /** A view all of whose tokens show a part of it. */
+    public View(int row, int column, int rows, int columns, Region region) {
+      this(row, column, rows, columns, region, 0);
+    }
+
+    private boolean endsRow(int position) {
+      return position % columns >= columns - rowEnds;
     }
 
     /** Image tokens of this view. */
@@ -73,10 +89,19 @@ public record ImageGrid(int imageWidth, int imageHeight, List<View> views) {
 
   /** The part of the original image that the image token at a position shows. */
   public Region token(int position) {
+    return at(position, View::token);
+  }
+
+  /** Whether the image token at a position ends a row and shows nothing of the image. */
+  public boolean endsRow(int position) {
+    return at(position, View::endsRow);
+  }
+
+  private <T> T at(int position, BiFunction<View, Integer, T> ofView) {
     int inView = position;
     for (View view : views) {
       if (inView >= 0 && inView < view.tokens()) {
-        return view.token(inView);
+        return ofView.apply(view, inView);
       }
       inView -= view.tokens();
     }
@@ -86,7 +111,8 @@ public record ImageGrid(int imageWidth, int imageHeight, List<View> views) {
 
   /**
    * How much of each image token shows background: mask pixels that are black, and everything
-   * outside the image. Pixels cut by a token's edge count by their area.
+   * outside the image. Pixels cut by a token's edge count by their area. Tokens that end a row show
+   * nothing but background.
    *
    * @param mask of the size of the original image
    * @return shares in [0, 1], {@code [token]}
@@ -101,6 +127,10 @@ public record ImageGrid(int imageWidth, int imageHeight, List<View> views) {
     }
     float[] shares = new float[tokens()];
     for (int position = 0; position < shares.length; position++) {
+      if (endsRow(position)) {
+        shares[position] = 1;
+        continue;
+      }
       Region token = token(position);
       double foreground = foregroundArea(mask, token);
       shares[position] = (float) Math.max(0, 1 - foreground / (token.width() * token.height()));

@@ -5,6 +5,7 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 import static org.assertj.core.api.Assertions.withPrecision;
 
 import java.nio.file.Path;
+import java.util.List;
 import java.util.function.Consumer;
 import org.assertj.core.api.ThrowableAssertAlternative;
 import org.junit.jupiter.api.Test;
@@ -92,6 +93,20 @@ class ConfigJsonTest {
   void refusesIntegersThatAreNone(String value) {
     refusal(config("{\"key\": " + value + "}"), c -> c.integer("key"))
         .withMessage("config.json: key must be an integer, not " + value);
+  }
+
+  @Test
+  void readsListsOfLists() {
+    ConfigJson config =
+        config("{\"key\": [[336, 672], [672, 336]], \"flat\": [1], \"text\": \"[]\"}");
+
+    assertThat(config.integerLists("key")).containsExactly(List.of(336, 672), List.of(672, 336));
+    refusal(config, c -> c.integerLists("flat"))
+        .withMessage("config.json: flat must be a list of lists of integers, not 1");
+    refusal(config, c -> c.integerLists("text"))
+        .withMessage("config.json: text must be a list of lists of integers, not \"[]\"");
+    refusal(config("{}"), c -> c.integerLists("key"))
+        .withMessage(missing("a list of lists of integers"));
   }
 
   @Test

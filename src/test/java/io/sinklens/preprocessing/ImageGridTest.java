@@ -2,6 +2,7 @@ package io.sinklens.preprocessing;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatExceptionOfType;
+import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.withPrecision;
 import static org.assertj.core.api.Assertions.within;
 
@@ -46,6 +47,24 @@ class ImageGridTest {
     assertThatExceptionOfType(IndexOutOfBoundsException.class)
         .isThrownBy(() -> grid.token(5))
         .withMessage("Image token must be in [0, 5), not 5");
+  }
+
+  @Test
+  void countsTokensThatEndRowsAsBackground() throws RowFailedException {
+    // Two rows of one token and one that ends the row, whose column lies half on the image.
+    View view = new View(0, 0, 2, 2, new Region(0, 0, 4, 2), 1);
+    ImageGrid grid = new ImageGrid(3, 2, List.of(view));
+    assertThat(grid.backgroundShare(mask(3, 2, "xxx", "xxx"))).containsExactly(0, 1, 0, 1);
+    assertThat(grid.endsRow(0)).isFalse();
+    assertThat(grid.endsRow(3)).isTrue();
+    assertThat(view.tokens()).isEqualTo(4);
+  }
+
+  @Test
+  void refusesMoreRowEndsThanColumns() {
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> new View(0, 0, 2, 2, new Region(0, 0, 4, 2), 3))
+        .withMessage("Tokens that end a row must be from 0 to 2, not 3");
   }
 
   @Test

@@ -5,12 +5,20 @@ import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sinklens.preprocessing.AnyResolution.Canvas;
+import io.sinklens.preprocessing.AnyResolution.Convention;
+import io.sinklens.preprocessing.AnyResolution.Packing;
+import io.sinklens.preprocessing.AnyResolution.RowEnd;
 import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
 import io.sinklens.preprocessing.ImageRule.Stretch;
+import io.sinklens.preprocessing.ImageRules.Tiles;
+import io.sinklens.preprocessing.ImageRules.TilingProcessor;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -22,6 +30,10 @@ class ImageRulesTest {
 
   private static final ImageRule QWEN2_VL =
       new SmartResize(28, 3136, 12_845_056, Normalization.CLIP);
+  private static final Packing PACKING =
+      new Packing(Convention.TRANSFORMERS, RowEnd.PRESENT, Packing.UNLIMITED);
+  private static final Tiles NEXT_TILES =
+      new Tiles(TilingProcessor.LLAVA_NEXT.defaultPinpoints(), 336, 14, PACKING);
 
   @TempDir Path folder;
 
@@ -220,6 +232,82 @@ class ImageRulesTest {
   void refusesWhatSiglipsProcessorDoesNotDo(String setting, String message) {
     assertThatIllegalArgumentException()
         .isThrownBy(() -> rule("{'image_processor_type': 'SiglipImageProcessor', " + setting + "}"))
+        .withMessage("Cannot use image processor setting " + message);
+  }
+
+  /** The file of llava-hf/llava-v1.6-vicuna-13b-hf. */
+  @Test
+  void readsThePreprocessorOfLlavaNext() throws IOException {
+    Files.writeString(
+        folder.resolve("preprocessor_config.json"),
+        """
+        {"aspect_ratio_setting": "anyres", "crop_size": {"height": 336, "width": 336},
+         "do_center_crop": true, "do_convert_rgb": true, "do_normalize": true, "do_pad": true,
+         "do_rescale": true, "do_resize": true,
+         "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+         "image_mean": [0.48145466, 0.4578275, 0.40821073],
+         "image_processor_type": "LlavaNextImageProcessor",
+         "image_std": [0.26862954, 0.26130258, 0.27577711],
+         "processor_class": "LlavaNextProcessor", "resample": 3,
+         "rescale_factor": 0.00392156862745098, "size": {"shortest_edge": 336}}
+        """);
+    AnyResolution rule = ImageRules.fromCheckpoint(folder, TilingProcessor.LLAVA_NEXT, NEXT_TILES);
+    assertThat(rule)
+        .isEqualTo(
+            new AnyResolution(
+                "anyres",
+                List.of(
+                    new Canvas(672, 336),
+                    new Canvas(336, 672),
+                    new Canvas(672, 672),
+                    new Canvas(336, 1008),
+                    new Canvas(1008, 336)),
+                336,
+                14,
+                Normalization.CLIP,
+                PACKING));
+  }
+
+  @Test
+  void readsThePreprocessorOfOneVision() throws IOException {
+    Files.writeString(
+        folder.resolve("preprocessor_config.json"),
+        """
+        {"do_pad": true, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
+         "image_processor_type": "LlavaOnevisionImageProcessorFast", "crop_size": null,
+         "do_center_crop": null, "size": {"height": 384, "width": 384}}
+        """);
+    Tiles tiles = new Tiles(TilingProcessor.LLAVA_ONEVISION.defaultPinpoints(), 384, 14, PACKING);
+    AnyResolution rule = ImageRules.fromCheckpoint(folder, TilingProcessor.LLAVA_ONEVISION, tiles);
+    assertThat(rule.canvases()).hasSize(36).contains(new Canvas(2304, 1152));
+    assertThat(rule.normalization().mean()).containsOnly(0.5);
+    assertThat(rule.tileSize()).isEqualTo(384);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "'image_processor_type': 'CLIPImageProcessor' | image_processor_type = \"CLIPImageProcessor\": supported is LlavaNextImageProcessor",
+        "'image_grid_pinpoints': [[336, 672]] | image_grid_pinpoints = [[336,672]]: supported is [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]], as in config.json",
+        "'image_grid_pinpoints': [[336]] | image_grid_pinpoints = [[336]]: supported is a list of pairs of numbers",
+        "'size': 224 | size = 224: supported is 336, as in config.json",
+        "'crop_size': 224 | crop_size = 224: supported is 336, as in config.json",
+        "'aspect_ratio_setting': 'pad' | aspect_ratio_setting = \"pad\": supported is anyres",
+        "'do_tile': true | do_tile = true: supported is no such key"
+      })
+  void refusesTilesThatAreNotTheModels(String setting, String message) throws IOException {
+    ObjectMapper json = new ObjectMapper();
+    ObjectNode config =
+        json.createObjectNode()
+            .put("image_processor_type", "LlavaNextImageProcessor")
+            .put("size", 336)
+            .put("crop_size", 336);
+    config.setAll((ObjectNode) json.readTree("{" + setting.replace('\'', '"') + "}"));
+    json.writeValue(folder.resolve("preprocessor_config.json").toFile(), config);
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> ImageRules.fromCheckpoint(folder, TilingProcessor.LLAVA_NEXT, NEXT_TILES))
         .withMessage("Cannot use image processor setting " + message);
   }
 

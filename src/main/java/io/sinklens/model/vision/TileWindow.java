@@ -8,7 +8,23 @@ package io.sinklens.model.vision;
  * @param tileColumns tiles in a row
  * @param top rows above the window
  * @param left columns left of the window
- * @param rows rows of the window
- * @param columns columns of the window
+ * @param rows rows of the window, 0 for none
+ * @param columns columns of the window, 0 for none
+ * @param packedRows rows of the window after resizing
+ * @param packedColumns columns of the window after resizing
  */
-public record TileWindow(int tileRows, int tileColumns, int top, int left, int rows, int columns) {}
+public record TileWindow(
+    int tileRows,
+    int tileColumns,
+    int top,
+    int left,
+    int rows,
+    int columns,
+    int packedRows,
+    int packedColumns) {
+
+  /** Whether the window is resized. */
+  public boolean isResized() {
+    return packedRows != rows || packedColumns != columns;
+  }
+}
