@@ -157,6 +157,22 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
+   * A map of features resized by linear interpolation in both directions, pixel centres at halves,
+   * without antialiasing.
+   *
+   * @param x {@code [height, width, hidden]}
+   * @return {@code [rows, columns, hidden]}
+   */
+  public NDArray resizeMap(NDArray x, int rows, int columns) {
+    return run(x, "resize_map", x, Long.valueOf(rows), Long.valueOf(columns));
+  }
+
+  /** One token {@code [hidden]} after each row: {@code [height, width, hidden]}, a column wider. */
+  public NDArray endRows(NDArray x, NDArray token) {
+    return run(x, "end_rows", x, token);
+  }
+
+  /**
    * One token of every row: {@code [row, token, hidden]}, int64 {@code [row]} to {@code [row,
    * hidden]}.
    */

@@ -67,6 +67,16 @@ class Operators(Module):
   def concat_tokens(self: __torch__.Operators, x: Tensor, y: Tensor) -> Tensor:
     return torch.unsqueeze(torch.cat([x, y], 0), 0)
 
+  # A map of features laid over a smaller grid, half-pixel centres: [rows, columns, hidden].
+  def resize_map(self: __torch__.Operators, x: Tensor, rows: int, columns: int) -> Tensor:
+    planes = torch.unsqueeze(torch.permute(x, [2, 0, 1]), 0)
+    resized = torch.upsample_bilinear2d(torch.contiguous(planes), [rows, columns], False, None, None)
+    return torch.permute(torch.squeeze(resized, 0), [1, 2, 0])
+
+  # One token after each row: x [rows, columns, hidden], token [hidden] to [rows, columns + 1, hidden].
+  def end_rows(self: __torch__.Operators, x: Tensor, token: Tensor) -> Tensor:
+    return torch.cat([x, torch.expand(token, [torch.size(x, 0), 1, -1])], 1)
+
   # One hidden state a row: x [R, S, hidden], tokens [R] to [R, hidden].
   def pick_tokens(self: __torch__.Operators, x: Tensor, tokens: Tensor) -> Tensor:
     rows = torch.arange(0, torch.size(x, 0), 1, dtype=4, layout=None, device=None, pin_memory=None)

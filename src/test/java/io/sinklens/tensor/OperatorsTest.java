@@ -193,6 +193,44 @@ class OperatorsTest {
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void resizesMapsBetweenPixelCentres(Dtype dtype) {
+    Doubles x = random(dtype, 7, 5, 3);
+
+    check(
+        Doubles.of(
+            shape(4, 3, 3),
+            i -> {
+              double row = Math.max(0, (i[0] + 0.5) * 7 / 4 - 0.5);
+              double column = Math.max(0, (i[1] + 0.5) * 5 / 3 - 0.5);
+              int above = (int) row;
+              int left = (int) column;
+              int below = Math.min(6, above + 1);
+              int right = Math.min(4, left + 1);
+              double down = row - above;
+              double across = column - left;
+              return (1 - down) * (1 - across) * x.at(above, left, i[2])
+                  + (1 - down) * across * x.at(above, right, i[2])
+                  + down * (1 - across) * x.at(below, left, i[2])
+                  + down * across * x.at(below, right, i[2]);
+            }),
+        dtype,
+        operators.resizeMap(array(x, dtype), 4, 3));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void endsRowsWithAToken(Dtype dtype) {
+    Doubles x = random(dtype, 3, 2, 4);
+    Doubles token = random(dtype, 4);
+
+    check(
+        Doubles.of(shape(3, 3, 4), i -> i[1] == 2 ? token.at(i[2]) : x.at(i[0], i[1], i[2])),
+        dtype,
+        operators.endRows(array(x, dtype), array(token, dtype)));
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void picksOneTokenOfEveryRow(Dtype dtype) {
     Doubles x = random(dtype, 3, 5, 4);
     long[] tokens = {4, 0, 2};
