@@ -278,6 +278,44 @@ def llava_hf(config: dict[str, Any]) -> Folder:
     )
 
 
+def llava_next_of_mistral() -> Folder:
+    config = llava_config(4096, 14336, 32, 32, **NEXT)
+    config["text_config"] |= {"model_type": "mistral", "num_key_value_heads": 8, "rope_theta": 1000000.0, "sliding_window": None,
+                              "max_position_embeddings": 32768}  # fmt: skip
+    return llava_hf(config)
+
+
+def llava_next_of_the_authors() -> Folder:
+    config = vila_config() | {"model_type": "llava", "image_aspect_ratio": "anyres", "image_grid_pinpoints": PINPOINTS,
+                              "image_crop_resolution": 224, "image_split_resolution": 224, "mm_patch_merge_type": "spatial_unpad",
+                              "mm_vision_tower_lr": 2e-6, "unfreeze_mm_vision_tower": True}  # fmt: skip
+    return Folder({"config.json": config, **llama_files()}, vila_tensors() | {"model.image_newline": [5120]})
+
+
+def llava_onevision() -> Folder:
+    tokenizer = qwen_json()
+    kept = tokenizer["added_tokens"][:3]
+    tokenizer["added_tokens"] = kept + [kept[-1] | {"id": 151646 + n, "content": token} for n, token in enumerate(("<image>", "<video>"))]
+    pinpoints = [[384 * down, 384 * across] for down in range(1, 7) for across in range(1, 7)]
+    text = {"model_type": "qwen2", **QWEN2_7B, "rope_theta": 1000000.0, "rms_norm_eps": 1e-6, "max_position_embeddings": 32768,
+            "use_sliding_window": False, "vocab_size": 152000, "bos_token_id": 151643, "eos_token_id": 151645}  # fmt: skip
+    config = {"architectures": ["LlavaOnevisionForConditionalGeneration"], "model_type": "llava_onevision",
+              "image_grid_pinpoints": pinpoints, "image_token_index": 151646, "video_token_index": 151647,
+              "projector_hidden_act": "gelu", "text_config": text, "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+              "use_image_newline_parameter": True, "vision_aspect_ratio": "anyres_max_9", "vision_feature_layer": -1,
+              "vision_feature_select_strategy": "full",
+              "vision_config": SIGLIP_SO400M | {"num_hidden_layers": 26, "vision_use_head": False}}  # fmt: skip
+    processor = {"do_convert_rgb": True, "do_normalize": True, "do_pad": True, "do_rescale": True, "do_resize": True,
+                 "image_grid_pinpoints": pinpoints, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "resample": 3,
+                 "image_processor_type": "LlavaOnevisionImageProcessor", "processor_class": "LlavaOnevisionProcessor",
+                 "rescale_factor": 1 / 255, "size": {"height": 384, "width": 384}}  # fmt: skip
+    generation = {"bos_token_id": 151643, "eos_token_id": 151645}
+    files = {"config.json": config, "preprocessor_config.json": processor, "generation_config.json": generation,
+             "tokenizer.json": tokenizer, "tokenizer_config.json": {"tokenizer_class": "Qwen2Tokenizer"}}  # fmt: skip
+    parsed = transformers.LlavaOnevisionConfig(**json.loads(json.dumps(config)))
+    return Folder(files, of_model(parsed, transformers.LlavaOnevisionForConditionalGeneration, OLD_HF_NAMES))
+
+
 def qwen2_vl(config: dict[str, Any]) -> Folder:
     names = renamed((r"model\.language_model\.", "model."), (r"model\.visual\.", "visual."))
     tokenizer = qwen_json()
@@ -327,6 +365,9 @@ MODELS: dict[str, Callable[[], Folder]] = {
     "llava-1.5-7b": lambda: llava_hf(llava_config(4096, 11008, 32, 32)),
     "llava-1.5-13b": lambda: llava_hf(llava_config(*LLAVA_13B)),
     "llava-v1.6-vicuna-13b": lambda: llava_hf(llava_config(*LLAVA_13B, **NEXT)),
+    "llava-v1.6-vicuna-13b-original": llava_next_of_the_authors,
+    "llava-v1.6-mistral-7b": llava_next_of_mistral,
+    "llava-onevision-7b": llava_onevision,
     "vila-13b": lambda: Folder({"config.json": vila_config(), **llama_files()}, vila_tensors()),
     "vila1.5-13b": vila1_5,
     "qwen2-vl-7b": lambda: qwen2_vl(qwen2_vl_config(QWEN2_7B)),

@@ -94,6 +94,7 @@ def extreme_images() -> dict[str, Image.Image]:
         "column.png": gradient(1, 150, "green", "white"),
         "strip.png": strip,
         "large.png": large,
+        "brink.png": with_shapes(gradient(188, 47, "orange", "green"), ("circle", "blue", 0.2, 0.5, 0.4)),
     }
 
 

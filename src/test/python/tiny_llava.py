@@ -146,7 +146,18 @@ def build_model(config: dict[str, Any]) -> LlavaForConditionalGeneration:
 
 @torch.no_grad()
 def draw_weights(model: LlavaForConditionalGeneration, seed: int, stop_gain: float = 1.0) -> None:
-    """Draws all weights, scaled by fan-in; queries and keys are sharper than usual, and byte tokens are rarely answered."""
+    """Draws all weights; byte tokens are rarely answered."""
+    draw_parameters(model, seed)
+    head = model.lm_head.weight
+    first_piece, image = 3 + len(BYTE_TOKENS), model.config.image_token_index
+    head[:first_piece] *= 0.3
+    head[image:] *= 0.3
+    head[EOS_ID] *= stop_gain / 0.3
+
+
+@torch.no_grad()
+def draw_parameters(model: torch.nn.Module, seed: int) -> None:
+    """Draws all weights, scaled by fan-in; queries and keys are sharper than usual."""
     generator = torch.Generator().manual_seed(seed)
     gains = {"q_proj": 1.5, "k_proj": 1.5, "v_proj": 1.6, "o_proj": 1.6, "out_proj": 1.0, "patch_embedding": 2.0,
              "fc1": 1.4, "fc2": 1.2, "gate_proj": 1.2, "up_proj": 1.2, "down_proj": 1.2,
@@ -160,16 +171,11 @@ def draw_weights(model: LlavaForConditionalGeneration, seed: int, stop_gain: flo
             parameter.copy_(0.1 * noise)
         elif "position_embedding" in owner:
             parameter.copy_(0.8 * noise)
-        elif "embed" in owner and owner != "patch_embedding" or "class_embedding" in name:
+        elif "embed" in owner and owner != "patch_embedding" or "class_embedding" in name or "image_newline" in name:
             parameter.copy_(noise)
         else:
             fan_in = parameter[0].numel()
             parameter.copy_(gains[owner] * fan_in**-0.5 * noise)
-    head = model.lm_head.weight
-    first_piece, image = 3 + len(BYTE_TOKENS), model.config.image_token_index
-    head[:first_piece] *= 0.3
-    head[image:] *= 0.3
-    head[EOS_ID] *= stop_gain / 0.3
 
 
 @torch.no_grad()
