@@ -3,6 +3,8 @@ package io.sinklens.family;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.family.internvl.InternVlFamily;
 import io.sinklens.family.llava.LlavaFamily;
+import io.sinklens.family.llavanext.LlavaNextFamily;
+import io.sinklens.family.onevision.OneVisionFamily;
 import io.sinklens.family.qwen25vl.Qwen25VlFamily;
 import io.sinklens.family.qwen2vl.Qwen2VlFamily;
 import io.sinklens.family.vila.VilaFamily;
@@ -15,6 +17,8 @@ public final class Families {
   private static final List<Family> ALL =
       List.of(
           new LlavaFamily(),
+          new LlavaNextFamily(),
+          new OneVisionFamily(),
           new Qwen2VlFamily(),
           new Qwen25VlFamily(),
           new InternVlFamily(),

@@ -137,7 +137,7 @@ class LlavaCheckpointTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage(
             "Cannot load %s: config.json has model_type blip, and supported are"
-                + " [llava, qwen2-vl, qwen2.5-vl, internvl, vila]",
+                + " [llava, llava-next, llava-onevision, qwen2-vl, qwen2.5-vl, internvl, vila]",
             folder);
   }
 

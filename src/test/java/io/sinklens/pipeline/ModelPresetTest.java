@@ -144,6 +144,43 @@ class ModelPresetTest {
     assertThat(ModelPreset.choose("auto", blueprint).map(ModelPreset::name)).contains(preset);
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "llava-v1.6-vicuna-7b, llava-next, 4096, 32, 32, 32, 11008, 32064, 10000",
+    "llava-v1.6-vicuna-13b, llava-next, 5120, 40, 40, 40, 13824, 32064, 10000",
+    "llava-v1.6-mistral-7b, llava-next-mistral, 4096, 32, 32, 8, 14336, 32064, 1000000",
+    "llava-onevision-7b, llava-onevision, 3584, 28, 28, 4, 18944, 152000, 1000000"
+  })
+  void findsThePublishedModelsThatCutTiles(
+      String preset,
+      String golden,
+      int hidden,
+      int layers,
+      int heads,
+      int keyValueHeads,
+      int intermediate,
+      int vocabulary,
+      double theta,
+      @TempDir Path folder) {
+    TinyCheckpoint.copyTo(folder, golden)
+        .textConfig(
+            text ->
+                text.put("hidden_size", hidden)
+                    .put("num_hidden_layers", layers)
+                    .put("num_attention_heads", heads)
+                    .put("num_key_value_heads", keyValueHeads)
+                    .put("intermediate_size", intermediate)
+                    .put("vocab_size", vocabulary)
+                    .put("rope_theta", theta));
+
+    Blueprint blueprint = read(folder);
+
+    ModelPreset found = ModelPreset.choose("auto", blueprint).orElseThrow();
+    assertThat(found.name()).isEqualTo(preset);
+    assertThat(found.usage().templates()).contains(blueprint.template().name());
+    assertThat(found.usage().imageRules()).containsExactly(blueprint.imageRule().name());
+  }
+
   @Test
   void takesANamedPresetWhateverTheShape() {
     assertThat(

@@ -1,6 +1,7 @@
 package io.sinklens.family.llava;
 
 import io.sinklens.checkpoint.ConfigJson;
+import io.sinklens.preprocessing.AnyResolution.Convention;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.Tokenizer;
@@ -25,6 +26,9 @@ interface CheckpointLayout {
 
   /** The same rule as this code would apply it. */
   ImageRule adopted(ImageRule rule);
+
+  /** How this code would cut an image into tiles. */
+  Convention tiling();
 
   /** How this code takes a prompt apart. */
   PromptEncoder.Encoding encoding();

@@ -5,6 +5,7 @@ import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.projector.MlpProjector;
 import io.sinklens.model.vision.VisionConfig;
+import io.sinklens.preprocessing.AnyResolution.Convention;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.ImageRules;
 import io.sinklens.preprocessing.PromptEncoder;
@@ -82,6 +83,11 @@ final class HfLayout implements CheckpointLayout {
   @Override
   public ImageRule adopted(ImageRule rule) {
     return rule;
+  }
+
+  @Override
+  public Convention tiling() {
+    return Convention.TRANSFORMERS;
   }
 
   @Override

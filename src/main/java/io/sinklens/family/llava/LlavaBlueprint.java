@@ -1,7 +1,6 @@
 package io.sinklens.family.llava;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.index.NDIndex;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.checkpoint.TensorInfo;
@@ -12,8 +11,12 @@ import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.MlpProjector;
+import io.sinklens.model.projector.TilePacker;
 import io.sinklens.model.vision.VisionConfig;
 import io.sinklens.model.vision.VisionTransformer;
+import io.sinklens.preprocessing.AnyResolution;
+import io.sinklens.preprocessing.AnyResolution.Packing;
+import io.sinklens.preprocessing.AnyResolution.RowEnd;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.Normalization;
 import io.sinklens.preprocessing.PromptEncoder;
@@ -85,6 +88,9 @@ final class LlavaBlueprint implements Blueprint {
   public Optional<ImageRule> imageRule(String name) {
     int size = config.vision().imageSize();
     int patch = config.vision().patchSize();
+    if (name.equals(AnyResolution.HIGH_DEFINITION)) {
+      return Optional.of(highDefinition(size, patch));
+    }
     Optional<ImageRule> rule =
         switch (name) {
           case "crop" ->
@@ -94,6 +100,21 @@ final class LlavaBlueprint implements Blueprint {
           default -> Optional.empty();
         };
     return rule.map(layout::adopted);
+  }
+
+  /** Rows of tiles end with a token where the checkpoint has learned one. */
+  private AnyResolution highDefinition(int size, int patch) {
+    boolean hasRowEnd =
+        folder.tensors().keySet().stream()
+            .anyMatch(name -> names.canonical(name).equals(Optional.of(LlavaTensorNames.ROW_END)));
+    return new AnyResolution(
+        AnyResolution.HIGH_DEFINITION,
+        AnyResolution.upToSixTiles(size),
+        size,
+        patch,
+        Normalization.CLIP,
+        new Packing(
+            layout.tiling(), hasRowEnd ? RowEnd.PRESENT : RowEnd.ABSENT, Packing.UNLIMITED));
   }
 
   @Override
@@ -148,6 +169,11 @@ final class LlavaBlueprint implements Blueprint {
             config.text().hiddenSize(),
             weights.under("proj"),
             operators);
+    boolean hasRowEnd = weights.has(LlavaTensorNames.ROW_END);
+    TilePacker packer =
+        new TilePacker(
+            operators,
+            hasRowEnd ? weights.get(LlavaTensorNames.ROW_END, config.text().hiddenSize()) : null);
     LlamaDecoder decoder =
         new LlamaDecoder(config.text(), weights.under("lm"), weights, operators, dtype);
     weights.requireAllUsed();
@@ -159,7 +185,7 @@ final class LlavaBlueprint implements Blueprint {
           if (hook.asks(Point.VISION_OUTPUT, 0)) {
             hook.onVisionOutput(features);
           }
-          return projector.project(features).get(new NDIndex("0"));
+          return packer.pack(projector.project(features), window);
         },
         decoder);
   }

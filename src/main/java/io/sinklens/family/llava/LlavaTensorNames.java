@@ -7,7 +7,7 @@ import java.util.regex.Pattern;
 
 /**
  * One name for each tensor, whichever code and version saved it: {@code lm.} decoder, {@code
- * lm_head.weight}, {@code vit.} vision encoder, {@code proj.} projector.
+ * lm_head.weight}, {@code vit.} vision encoder, {@code proj.} projector, {@code image_newline}.
  */
 final class LlavaTensorNames {
   private static final Pattern VISION_LAYER =
@@ -20,6 +20,9 @@ final class LlavaTensorNames {
       Pattern.compile("model\\.mm_projector\\.(?:([0-9]{0,2}[02468])\\.)?(weight|bias)");
 
   private static final String APART = Family.VISION_PART + "/";
+
+  /** What ends a row of image tokens, where a checkpoint was trained with tiles. */
+  static final String ROW_END = "image_newline";
 
   private final LlavaConfig config;
 
@@ -49,6 +52,7 @@ final class LlavaTensorNames {
       int index = linear.group(1) == null ? 0 : Integer.parseInt(linear.group(1));
       return "proj.linear_" + (index / 2 + 1) + "." + linear.group(2);
     }
+    name = moved(name, "model.image_newline", ROW_END);
     return moved(name, "model.", "lm.");
   }
 

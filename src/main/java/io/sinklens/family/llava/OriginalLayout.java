@@ -2,19 +2,18 @@ package io.sinklens.family.llava;
 
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
+import io.sinklens.family.ClipTower;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.projector.MlpProjector;
 import io.sinklens.model.vision.VisionConfig;
+import io.sinklens.preprocessing.AnyResolution.Convention;
 import io.sinklens.preprocessing.AsStored;
 import io.sinklens.preprocessing.ImageRule;
 import io.sinklens.preprocessing.ImageRule.PadToSquare;
 import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
-import io.sinklens.preprocessing.ImageRules;
-import io.sinklens.preprocessing.Normalization;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Activation;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -84,26 +83,17 @@ final class OriginalLayout implements CheckpointLayout {
 
   private ImageRule imageRule(ConfigJson json) {
     json.requireOneOf("image_aspect_ratio", "pad", "square");
-    int size = config.vision().imageSize();
-    int patch = config.vision().patchSize();
-    ImageRule processor =
-        Files.exists(tower.path().resolve("preprocessor_config.json"))
-            ? ImageRules.fromCheckpoint(tower.path(), patch)
-            : new ResizeAndCrop(size, size, patch, Normalization.CLIP);
-    if (!(processor instanceof ResizeAndCrop crop) || crop.cropSize() != size) {
-      throw new IllegalArgumentException(
-          "Cannot use the image processor of %s: it does not crop to the %d pixels of its encoder"
-              .formatted(tower.path(), size));
-    }
+    ResizeAndCrop crop = tower.processor();
     if (!json.text("image_aspect_ratio", "square").equals("pad")) {
       return new AsStored(crop);
     }
+    int size = crop.cropSize();
     if (crop.shortestEdge() != size) {
       throw new IllegalArgumentException(
           "Cannot pad images as image_aspect_ratio asks: the image processor of %s would cut %d pixels to %d"
               .formatted(tower.path(), crop.shortestEdge(), size));
     }
-    return new PadToSquare(size, patch, crop.normalization());
+    return new PadToSquare(size, crop.patchSize(), crop.normalization());
   }
 
   @Override
@@ -134,6 +124,11 @@ final class OriginalLayout implements CheckpointLayout {
   @Override
   public ImageRule adopted(ImageRule rule) {
     return new AsStored(rule);
+  }
+
+  @Override
+  public Convention tiling() {
+    return Convention.ORIGINAL;
   }
 
   @Override

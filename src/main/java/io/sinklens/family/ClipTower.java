@@ -1,23 +1,27 @@
-package io.sinklens.family.llava;
+package io.sinklens.family;
 
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
 import io.sinklens.checkpoint.TensorInfo;
-import io.sinklens.family.Family;
 import io.sinklens.model.vision.VisionConfig;
+import io.sinklens.preprocessing.ImageRule;
+import io.sinklens.preprocessing.ImageRule.ResizeAndCrop;
+import io.sinklens.preprocessing.ImageRules;
+import io.sinklens.preprocessing.Normalization;
 import io.sinklens.tensor.Activation;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
 /**
- * The CLIP of a checkpoint in the original layout.
+ * The CLIP of a checkpoint in the layout of the original LLaVA code.
  *
  * @param path the folder it comes from
  * @param inside whether that is the checkpoint's own
  * @param config its shape
  */
-record ClipTower(Path path, boolean inside, VisionConfig config) {
+public record ClipTower(Path path, boolean inside, VisionConfig config) {
   private static final String OWN = "model.vision_tower.vision_tower.vision_model.";
 
   /** Width of a head in every CLIP of OpenAI; the tensors' shapes do not tell. */
@@ -37,7 +41,7 @@ record ClipTower(Path path, boolean inside, VisionConfig config) {
    * @throws IllegalArgumentException when there is none, two, or one of another size than the
    *     checkpoint names
    */
-  static ClipTower of(CheckpointFolder folder) {
+  public static ClipTower of(CheckpointFolder folder) {
     String name = folder.config().text("mm_vision_tower");
     CheckpointFolder apart = folder.part(Family.VISION_PART).orElse(null);
     boolean inside = folder.tensors().keySet().stream().anyMatch(key -> key.startsWith(OWN));
@@ -58,6 +62,26 @@ record ClipTower(Path path, boolean inside, VisionConfig config) {
             : new ClipTower(apart.path(), false, config(apart.config()));
     tower.requireSizes(name);
     return tower;
+  }
+
+  /**
+   * The tower's image processor.
+   *
+   * @return the rule of its {@code preprocessor_config.json}, or CLIP's own where there is none
+   * @throws IllegalArgumentException for one that does not crop to what the tower takes
+   */
+  public ResizeAndCrop processor() {
+    int size = config.imageSize();
+    ImageRule rule =
+        Files.exists(path.resolve("preprocessor_config.json"))
+            ? ImageRules.fromCheckpoint(path, config.patchSize())
+            : new ResizeAndCrop(size, size, config.patchSize(), Normalization.CLIP);
+    if (!(rule instanceof ResizeAndCrop crop) || crop.cropSize() != size) {
+      throw new IllegalArgumentException(
+          "Cannot use the image processor of %s: it does not crop to the %d pixels of its encoder"
+              .formatted(path, size));
+    }
+    return crop;
   }
 
   private static VisionConfig config(ConfigJson json) {
