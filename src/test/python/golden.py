@@ -39,7 +39,7 @@ import tiny_llava as tiny
 from redistribution import VarSettings
 
 SEED = 20240229
-FAMILIES: list[str] = ["pickles", "golden_qwen", "internvl_golden", "original_golden", "sentencepiece_golden", "golden_anyres"]
+FAMILIES: list[str] = ["pickles", "golden_qwen", "golden_internvl", "golden_original", "golden_sentencepiece", "golden_anyres"]
 """Modules of this folder with `write(output: Path, release: redistribution.Release, seed: int)`: the other families' checkpoints."""
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "

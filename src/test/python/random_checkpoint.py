@@ -27,7 +27,7 @@ import transformers
 from transformers import AutoConfig, CLIPVisionConfig, LlamaConfig, SiglipVisionConfig
 
 import golden
-import sentencepiece_golden
+import golden_sentencepiece
 import tiny_llava as tiny
 import tiny_qwen
 import llava_files  # known through tiny_llava
@@ -235,7 +235,7 @@ def internlm2_files() -> dict[str, Any]:
               "additional_special_tokens": reserved}  # fmt: skip
     special = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>", "unk_token": "<unk>",
                "additional_special_tokens": reserved}  # fmt: skip
-    model = sentencepiece_golden.internlm2_model()
+    model = golden_sentencepiece.internlm2_model()
     return {"tokenizer.model": sentencepiece_file(model, 92544), "added_tokens.json": added, "tokenizer_config.json": config,
             "special_tokens_map.json": special}  # fmt: skip
 
@@ -243,7 +243,7 @@ def internlm2_files() -> dict[str, Any]:
 def llama_files() -> dict[str, Any]:
     config = {"add_bos_token": True, "add_eos_token": False, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>",
               "legacy": False, "tokenizer_class": "LlamaTokenizer", "model_max_length": 4096}  # fmt: skip
-    return {"tokenizer.model": sentencepiece_file(sentencepiece_golden.llama_model(), 32000), "tokenizer_config.json": config,
+    return {"tokenizer.model": sentencepiece_file(golden_sentencepiece.llama_model(), 32000), "tokenizer_config.json": config,
             "special_tokens_map.json": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}}  # fmt: skip
 
 

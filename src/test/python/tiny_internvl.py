@@ -21,7 +21,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
-import sentencepiece_golden
+import golden_sentencepiece
 import tiny_llava as tiny
 from llava_files import write_documents, write_tensors
 
@@ -150,11 +150,11 @@ class SentencePieceWords(Words):
     """InternLM2's `tokenizer.model`, with no `tokenizer.json` beside it."""
 
     def __init__(self) -> None:
-        self._folder = sentencepiece_golden.internlm2()
+        self._folder = golden_sentencepiece.internlm2()
         with tempfile.TemporaryDirectory() as temporary:
             self.write(Path(temporary))
             self._tokenizer, guarded = (self._folder.tokenizer.from_pretrained(temporary) for _ in range(2))
-        self._guarded, self._names = sentencepiece_golden.made_private(guarded)
+        self._guarded, self._names = golden_sentencepiece.made_private(guarded)
 
     def id(self, token: str) -> int:
         return self._tokenizer.added_tokens_encoder[token]

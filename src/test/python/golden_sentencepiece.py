@@ -1,6 +1,6 @@
 """Makes the golden files of the tokenizers that come as `tokenizer.model`: what the slow tokenizers of transformers make of texts.
 
-    python sentencepiece_golden.py --output src/test/resources/golden
+    python golden_sentencepiece.py --output src/test/resources/golden
 
 Trains two tiny SentencePiece models on a corpus made here, puts them into folders laid out like published ones, and asks the
 reference tokenizers: `LlamaTokenizer` of transformers, before (`legacy`) and after its change of the space before a text, and
