@@ -146,7 +146,7 @@ class TilingCheckpointTest {
         refusal(
             ONE_VISION,
             config -> config.put("vision_aspect_ratio", "pad"),
-            "config.json: vision_aspect_ratio must be anyres_max_9, not \"pad\""),
+            "config.json: vision_aspect_ratio must be anyres_max_ and a number, not \"pad\""),
         refusal(
             ONE_VISION,
             config -> config.put("image_token_index", -1),

@@ -74,10 +74,12 @@ record OneVisionConfig(
 
   /** More tokens than this number of tiles has are interpolated away. */
   private static int maxTiles(ConfigJson json) {
-    Matcher ratio = ASPECT_RATIO.matcher(json.text("vision_aspect_ratio", "anyres_max_9"));
+    String setting = json.text("vision_aspect_ratio", "anyres_max_9");
+    Matcher ratio = ASPECT_RATIO.matcher(setting);
     if (!ratio.matches()) {
-      json.requireOneOf("vision_aspect_ratio", "anyres_max_9");
-      throw new IllegalStateException("vision_aspect_ratio " + ratio);
+      throw new IllegalArgumentException(
+          "config.json: vision_aspect_ratio must be anyres_max_ and a number, not \"%s\""
+              .formatted(setting));
     }
     return Integer.parseInt(ratio.group(1));
   }
