@@ -12,6 +12,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.SortedMap;
 import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.stream.Stream;
 
 /**
@@ -138,6 +139,18 @@ public final class CheckpointFolder {
   /** All tensors, under the names the files give them; those of a part begin with {@code part/}. */
   public SortedMap<String, TensorInfo> tensors() {
     return tensors;
+  }
+
+  /**
+   * Numbers in the tensors a network reads.
+   *
+   * @param canonicalName as {@link Weights} takes it; empty for a tensor that is not read
+   */
+  public long elements(Function<String, Optional<String>> canonicalName) {
+    return tensors.values().stream()
+        .filter(tensor -> canonicalName.apply(tensor.name()).isPresent())
+        .mapToLong(TensorInfo::elements)
+        .sum();
   }
 
   /** The type that most bytes of the weights are stored in. */

@@ -2,10 +2,9 @@ package io.sinklens.family.internvl;
 
 import ai.djl.ndarray.NDArray;
 import io.sinklens.checkpoint.CheckpointFolder;
-import io.sinklens.checkpoint.ConfigJson;
-import io.sinklens.checkpoint.TensorInfo;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
+import io.sinklens.family.StopTokens;
 import io.sinklens.family.internvl.InternVlConfig.Layout;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook.Point;
@@ -25,7 +24,6 @@ import io.sinklens.tensor.Operators;
 import java.util.Collections;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
 
 /** An InternVL checkpoint of either layout, read and checked. */
 final class InternVlBlueprint implements Blueprint {
@@ -82,10 +80,7 @@ final class InternVlBlueprint implements Blueprint {
 
   @Override
   public long parameters() {
-    return folder.tensors().values().stream()
-        .filter(tensor -> names.canonical(tensor.name()).isPresent())
-        .mapToLong(TensorInfo::elements)
-        .sum();
+    return folder.elements(names::canonical);
   }
 
   @Override
@@ -132,12 +127,11 @@ final class InternVlBlueprint implements Blueprint {
    * case; transformers, without that file, where the decoder's config says.
    */
   private Set<Integer> stopTokens(Tokenizer tokenizer) {
-    Set<Integer> stops = new TreeSet<>();
-    folder.json("generation_config.json").ifPresent(json -> addStops(json, stops));
+    Set<Integer> stops = StopTokens.ofGeneration(folder);
     if (config.layout() == Layout.ORIGINAL) {
       stops.add(id(tokenizer, InternVlTemplates.END));
     } else if (stops.isEmpty()) {
-      addStops(folder.config().child("text_config"), stops);
+      StopTokens.addTo(stops, folder.config().child("text_config"));
     }
     if (stops.isEmpty()) {
       stops.add(id(tokenizer, InternVlTemplates.END));
@@ -181,11 +175,5 @@ final class InternVlBlueprint implements Blueprint {
                 new IllegalArgumentException(
                     "Cannot use the tokenizer of %s: it has no token %s"
                         .formatted(folder.path(), token.name())));
-  }
-
-  private static void addStops(ConfigJson json, Set<Integer> stops) {
-    if (json.has("eos_token_id")) {
-      stops.addAll(json.integers("eos_token_id"));
-    }
   }
 }

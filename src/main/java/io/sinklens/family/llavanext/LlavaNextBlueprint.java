@@ -2,10 +2,9 @@ package io.sinklens.family.llavanext;
 
 import ai.djl.ndarray.NDArray;
 import io.sinklens.checkpoint.CheckpointFolder;
-import io.sinklens.checkpoint.ConfigJson;
-import io.sinklens.checkpoint.TensorInfo;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
+import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
@@ -23,7 +22,6 @@ import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
 
 /** A checkpoint, read and checked. */
 final class LlavaNextBlueprint implements Blueprint {
@@ -68,10 +66,7 @@ final class LlavaNextBlueprint implements Blueprint {
 
   @Override
   public long parameters() {
-    return folder.tensors().values().stream()
-        .filter(tensor -> names.canonical(tensor.name()).isPresent())
-        .mapToLong(TensorInfo::elements)
-        .sum();
+    return folder.elements(names::canonical);
   }
 
   @Override
@@ -115,15 +110,7 @@ final class LlavaNextBlueprint implements Blueprint {
   /** Those of {@code generation_config.json}, else of the decoder's config. */
   @Override
   public Set<Integer> stopTokens() {
-    Set<Integer> stops = new TreeSet<>();
-    folder.json("generation_config.json").ifPresent(json -> addStops(json, stops));
-    if (stops.isEmpty()) {
-      addStops(config.decoderJson(), stops);
-    }
-    if (stops.isEmpty()) {
-      stops.add(2); // LLaMA's, and Mistral's.
-    }
-    return stops;
+    return StopTokens.of(folder, Set.of(2), config.decoderJson()); // LLaMA's, and Mistral's.
   }
 
   @Override
@@ -155,11 +142,5 @@ final class LlavaNextBlueprint implements Blueprint {
           return packer.pack(projector.project(features), window);
         },
         decoder);
-  }
-
-  private static void addStops(ConfigJson json, Set<Integer> stops) {
-    if (json.has("eos_token_id")) {
-      stops.addAll(json.integers("eos_token_id"));
-    }
   }
 }

@@ -4,9 +4,9 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
-import io.sinklens.checkpoint.TensorInfo;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
+import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
@@ -28,7 +28,6 @@ import io.sinklens.tensor.Operators;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
 
 /** A Qwen2-VL checkpoint, read and checked. */
 final class Qwen2VlBlueprint implements Blueprint {
@@ -93,10 +92,7 @@ final class Qwen2VlBlueprint implements Blueprint {
 
   @Override
   public long parameters() {
-    return folder.tensors().values().stream()
-        .filter(tensor -> names.canonical(tensor.name()).isPresent())
-        .mapToLong(TensorInfo::elements)
-        .sum();
+    return folder.elements(names::canonical);
   }
 
   @Override
@@ -137,13 +133,9 @@ final class Qwen2VlBlueprint implements Blueprint {
   /** Those of {@code generation_config.json}, else of {@code config.json}. */
   @Override
   public Set<Integer> stopTokens() {
-    Set<Integer> stops = new TreeSet<>();
-    folder.json("generation_config.json").ifPresent(json -> addStops(json, stops));
-    if (stops.isEmpty()) {
-      addStops(folder.config(), stops);
-      folder.config().optionalChild("text_config").ifPresent(json -> addStops(json, stops));
-    }
-    return stops.isEmpty() ? PUBLISHED_STOPS : stops;
+    ConfigJson root = folder.config();
+    return StopTokens.of(
+        folder, PUBLISHED_STOPS, root, root.optionalChild("text_config").orElse(root));
   }
 
   @Override
@@ -182,11 +174,5 @@ final class Qwen2VlBlueprint implements Blueprint {
     int tokenSize = config.vision().tokenSize();
     return RotaryPositions.withImage(
         textTokens, (int) pixels.get(2) / tokenSize, (int) pixels.get(3) / tokenSize);
-  }
-
-  private static void addStops(ConfigJson json, Set<Integer> stops) {
-    if (json.has("eos_token_id")) {
-      stops.addAll(json.integers("eos_token_id"));
-    }
   }
 }

@@ -4,9 +4,9 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.index.NDIndex;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
-import io.sinklens.checkpoint.TensorInfo;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
+import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
@@ -27,7 +27,6 @@ import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.Optional;
 import java.util.Set;
-import java.util.TreeSet;
 
 /** A VILA1.5 checkpoint, read and checked. */
 final class VilaBlueprint implements Blueprint {
@@ -96,10 +95,7 @@ final class VilaBlueprint implements Blueprint {
 
   @Override
   public long parameters() {
-    return folder.tensors().values().stream()
-        .filter(tensor -> names.canonical(tensor.name()).isPresent())
-        .mapToLong(TensorInfo::elements)
-        .sum();
+    return folder.elements(names::canonical);
   }
 
   @Override
@@ -149,15 +145,7 @@ final class VilaBlueprint implements Blueprint {
   @Override
   public Set<Integer> stopTokens() {
     CheckpointFolder decoder = VilaConfig.decoder(folder);
-    Set<Integer> stops = new TreeSet<>();
-    decoder.json("generation_config.json").ifPresent(json -> addStops(json, stops));
-    if (stops.isEmpty()) {
-      addStops(decoder.config(), stops);
-    }
-    if (stops.isEmpty()) {
-      stops.add(2); // LLaMA's.
-    }
-    return stops;
+    return StopTokens.of(decoder, Set.of(2), decoder.config()); // LLaMA's.
   }
 
   @Override
@@ -187,11 +175,5 @@ final class VilaBlueprint implements Blueprint {
           return projector.project(features).get(new NDIndex("0"));
         },
         decoder);
-  }
-
-  private static void addStops(ConfigJson json, Set<Integer> stops) {
-    if (json.has("eos_token_id")) {
-      stops.addAll(json.integers("eos_token_id"));
-    }
   }
 }
