@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.vision.TileWindow;
@@ -19,18 +20,29 @@ import org.jspecify.annotations.Nullable;
  */
 public final class VisionLanguageModel implements AutoCloseable {
 
-  /** What stands before the decoder; each family puts its own together. */
+  /** Sees an image. */
   @FunctionalInterface
-  public interface ImageEncoder {
+  public interface VisionEncoder {
+    /**
+     * Features of an image's views.
+     *
+     * @param pixels {@code [view, channel, height, width]} in the model's dtype
+     * @return {@code [view, patch, hidden]} in the manager of {@code pixels}
+     */
+    NDArray encode(NDArray pixels);
+  }
+
+  /** What stands between vision encoder and decoder; each family puts its own together. */
+  @FunctionalInterface
+  public interface Projector {
     /**
      * Embeddings to put in the place of an image's tokens.
      *
-     * @param pixels {@code [view, channel, height, width]} in the model's dtype
+     * @param features of the vision encoder
      * @param window of the joined views after the first, where the image rule joins them
-     * @param hook offered the vision encoder's output, if it asks
-     * @return {@code [image token, hidden]} in the manager of {@code pixels}
+     * @return {@code [image token, hidden]} in the manager of {@code features}
      */
-    NDArray encode(NDArray pixels, @Nullable TileWindow window, AttentionHook hook);
+    NDArray project(NDArray features, @Nullable TileWindow window);
   }
 
   /** Where the tokens of a prompt stand for rotary embedding, up to the end of its image. */
@@ -52,27 +64,34 @@ public final class VisionLanguageModel implements AutoCloseable {
 
   private final Operators operators;
   private final Dtype dtype;
-  private final ImageEncoder imageEncoder;
+  private final VisionEncoder vision;
+  private final Projector projector;
   private final PrefixPositions positions;
   private final LlamaDecoder decoder;
 
   /** A model in which positions go one behind the other. */
   public VisionLanguageModel(
-      Operators operators, Dtype dtype, ImageEncoder imageEncoder, LlamaDecoder decoder) {
-    this(operators, dtype, imageEncoder, PrefixPositions.SEQUENTIAL, decoder);
+      Operators operators,
+      Dtype dtype,
+      VisionEncoder vision,
+      Projector projector,
+      LlamaDecoder decoder) {
+    this(operators, dtype, vision, projector, PrefixPositions.SEQUENTIAL, decoder);
   }
 
   /** Joins the parts; the operators, and with them all weights, now belong to the model. */
   public VisionLanguageModel(
       Operators operators,
       Dtype dtype,
-      ImageEncoder imageEncoder,
+      VisionEncoder vision,
+      Projector projector,
       PrefixPositions positions,
       LlamaDecoder decoder) {
     this.positions = positions;
     this.operators = operators;
     this.dtype = dtype;
-    this.imageEncoder = imageEncoder;
+    this.vision = vision;
+    this.projector = projector;
     this.decoder = decoder;
   }
 
@@ -98,7 +117,11 @@ public final class VisionLanguageModel implements AutoCloseable {
   public NDArray encodeImage(NDManager manager, ImageInput image, AttentionHook hook) {
     try (NDManager scratch = manager.newSubManager()) {
       NDArray pixels = operators.to(scratch.create(image.pixels(), image.shape()), dtype);
-      NDArray embeddings = imageEncoder.encode(pixels, image.window(), hook);
+      NDArray features = vision.encode(pixels);
+      if (hook.asks(Point.VISION_OUTPUT, 0)) {
+        hook.onVisionOutput(features);
+      }
+      NDArray embeddings = projector.project(features, image.window());
       embeddings.attach(manager);
       return embeddings;
     }

@@ -1,13 +1,11 @@
 package io.sinklens.family.internvl;
 
-import ai.djl.ndarray.NDArray;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.family.internvl.InternVlConfig.Layout;
 import io.sinklens.model.VisionLanguageModel;
-import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.ShuffleProjector;
@@ -157,13 +155,8 @@ final class InternVlBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        (pixels, window, hook) -> {
-          NDArray features = vision.encode(pixels);
-          if (hook.asks(Point.VISION_OUTPUT, 0)) {
-            hook.onVisionOutput(features);
-          }
-          return projector.project(features).reshape(-1, config.text().hiddenSize());
-        },
+        vision::encode,
+        (features, window) -> projector.project(features).reshape(-1, config.text().hiddenSize()),
         decoder);
   }
 

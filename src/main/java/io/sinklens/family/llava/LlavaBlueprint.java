@@ -1,12 +1,10 @@
 package io.sinklens.family.llava;
 
-import ai.djl.ndarray.NDArray;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
-import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.MlpProjector;
@@ -167,13 +165,8 @@ final class LlavaBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        (pixels, window, hook) -> {
-          NDArray features = vision.encode(pixels);
-          if (hook.asks(Point.VISION_OUTPUT, 0)) {
-            hook.onVisionOutput(features);
-          }
-          return packer.pack(projector.project(features), window);
-        },
+        vision::encode,
+        (features, window) -> packer.pack(projector.project(features), window),
         decoder);
   }
 }

@@ -1,6 +1,5 @@
 package io.sinklens.family.qwen2vl;
 
-import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
@@ -8,7 +7,6 @@ import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
-import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.RotaryPositions;
@@ -158,13 +156,8 @@ final class Qwen2VlBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        (pixels, window, hook) -> {
-          NDArray features = vision.encode(pixels);
-          if (hook.asks(Point.VISION_OUTPUT, 0)) {
-            hook.onVisionOutput(features);
-          }
-          return merger.merge(features);
-        },
+        vision::encode,
+        (features, window) -> merger.merge(features),
         this::positions,
         decoder);
   }

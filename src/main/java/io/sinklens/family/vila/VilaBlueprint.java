@@ -1,6 +1,5 @@
 package io.sinklens.family.vila;
 
-import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.index.NDIndex;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.ConfigJson;
@@ -8,7 +7,6 @@ import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
-import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.ShuffleProjector;
@@ -167,13 +165,8 @@ final class VilaBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        (pixels, window, hook) -> {
-          NDArray features = vision.encode(pixels);
-          if (hook.asks(Point.VISION_OUTPUT, 0)) {
-            hook.onVisionOutput(features);
-          }
-          return projector.project(features).get(new NDIndex("0"));
-        },
+        vision::encode,
+        (features, window) -> projector.project(features).get(new NDIndex("0")),
         decoder);
   }
 }
