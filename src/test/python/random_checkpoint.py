@@ -197,7 +197,11 @@ def vila_tensors() -> Shapes:
 
 def llama_json() -> dict[str, Any]:
     """A `tokenizer.json` of LLaMA's kind with 32000 pieces, `<image>` and `<pad>` behind them."""
-    tokenizer = tiny.train_tokenizer(golden.CORPUS, pieces=212, legacy=False)
+    return filled(tiny.train_tokenizer(golden.CORPUS, pieces=212, legacy=False))
+
+
+def filled(tokenizer: dict[str, Any]) -> dict[str, Any]:
+    """The same `tokenizer.json` with 32000 pieces, the new ones in no text, and LLaVA's added tokens behind them."""
     vocabulary = tokenizer["model"]["vocab"]
     vocabulary |= {f"\ufdd2{index}": index for index in range(len(vocabulary), 32000)}
     for token in tokenizer["added_tokens"]:
@@ -432,12 +436,12 @@ def write_shard(path: Path, tensors: Shapes, numbers: Numbers | None) -> None:
                 file.write(part)
 
 
-def shards(tensors: Shapes) -> list[Shapes]:
-    """In the order given, each as full as it may be."""
+def shards(tensors: Shapes, limit: int = SHARD_BYTES) -> list[Shapes]:
+    """In the order given, each as full as it may be: `limit` counts bytes of bfloat16."""
     filled: list[Shapes] = [{}]
     size = 0
     for name, shape in tensors.items():
-        if filled[-1] and size + 2 * count(shape) > SHARD_BYTES:
+        if filled[-1] and size + 2 * count(shape) > limit:
             filled.append({})
             size = 0
         filled[-1][name] = shape

@@ -1,0 +1,61 @@
+"""The prompts and images of the workloads as inputs of transformers' model."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, LlavaForConditionalGeneration
+
+import golden
+import tiny_llava as tiny
+import workloads
+
+BEFORE_IMAGE, BEHIND_QUESTION = golden.TEMPLATES["vicuna-v1"]
+
+
+def images(count: int) -> list[Image.Image]:
+    """The first distinct images of the bundled scenes, in the order of the file."""
+    table = pyarrow.parquet.read_table(workloads.RESOURCES / "demo" / "scenes.parquet", columns=["image_id", "image"])
+    encoded: dict[str, bytes] = {}
+    for row in table.to_pylist():
+        encoded.setdefault(row["image_id"], row["image"]["bytes"])
+    if count > len(encoded):
+        raise SystemExit(f"The bundled scenes have {len(encoded)} images, not {count}")
+    return [Image.open(io.BytesIO(image)).convert("RGB") for image in list(encoded.values())[:count]]
+
+
+class Checkpoint:
+    """A folder of llava-hf's layout."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = json.loads((folder / "config.json").read_text("utf-8"))
+        self.encoder = tiny.PromptEncoder(json.loads((folder / "tokenizer.json").read_text("utf-8")))
+        vision = self.config["vision_config"]
+        self.image_tokens = (vision["image_size"] // vision["patch_size"]) ** 2
+
+    @property
+    def sinks(self) -> dict[str, list[int]]:
+        """What `bench_checkpoint.py` tells of the sinks it put in."""
+        return json.loads((self.folder / "sinks.json").read_text("utf-8"))
+
+    def model(self, attention: str) -> LlavaForConditionalGeneration:
+        """In the dtype of its file, on the CPU."""
+        return LlavaForConditionalGeneration.from_pretrained(self.folder, dtype="auto", attn_implementation=attention).eval()
+
+    def prompt_ids(self, question: str) -> list[int]:
+        """The image token repeated for every embedding."""
+        image = self.config["image_token_index"]
+        ids = self.encoder.encode(BEFORE_IMAGE, BEHIND_QUESTION.format(question))
+        position = ids.index(image)
+        return ids[:position] + [image] * self.image_tokens + ids[position + 1 :]
+
+    def pixels(self, count: int, dtype: torch.dtype) -> torch.Tensor:
+        """[image, channel, row, column] of the first images."""
+        processor = AutoImageProcessor.from_pretrained(self.folder, use_fast=False)
+        return processor(images(count), return_tensors="pt")["pixel_values"].to(dtype)
