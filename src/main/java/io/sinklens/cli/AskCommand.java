@@ -196,7 +196,7 @@ final class AskCommand implements Callable<Integer> {
             "auto",
             dtype,
             ""),
-        new RunSettings.Generation(maxNewTokens, Integer.MAX_VALUE, List.of(), 0),
+        new RunSettings.Generation(maxNewTokens, 0, Integer.MAX_VALUE, List.of(), 0),
         List.of(variant),
         RunSettings.Statistics.SUMMARY,
         RunSettings.Run.DEFAULT_MAX_IMAGE_PIXELS);

@@ -5,10 +5,10 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.job.BenchJob;
-import io.sinklens.job.BenchJob.Workload;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
@@ -32,7 +32,10 @@ final class BenchCommand implements Callable<Integer> {
       names = "--workload",
       paramLabel = "NAME",
       defaultValue = "baseline-and-var",
-      description = "plain, observe or baseline-and-var (default: baseline-and-var)")
+      description =
+          "plain, observe or baseline-and-var: the bundled questions; questions, single, captions"
+              + " or pairs: the same for every image, answers of one length"
+              + " (default: baseline-and-var)")
   private String workload;
 
   @Option(
@@ -47,9 +50,33 @@ final class BenchCommand implements Callable<Integer> {
       description = "Output of an earlier bench, to add this one's rates as ratios to it")
   private @Nullable Path compare;
 
+  @Option(
+      names = "--images",
+      paramLabel = "N",
+      description = "How many of the bundled images (default: the workload's number)")
+  private @Nullable Integer images;
+
+  @Option(
+      names = "--variants",
+      paramLabel = "NAME",
+      split = ",",
+      description = "plain, baseline, var, one or more (default: the workload's)")
+  private @Nullable List<String> variants;
+
+  @Option(
+      names = "--set",
+      paramLabel = "a.b=YAML",
+      description = "Sets a key of the job, such as model.dtype=float32; may be repeated")
+  private List<String> overlays = List.of();
+
+  @Option(names = "--engine-only", description = "Does not measure the job in Spark")
+  private boolean engineOnly;
+
   @Override
   public Integer call() throws IOException {
-    BenchJob.Settings settings = new BenchJob.Settings(Workload.named(workload), model);
+    BenchJob.requireWorkload(workload);
+    BenchJob.Settings settings =
+        new BenchJob.Settings(workload, model, images, variants, !engineOnly, overlays);
     JsonNode earlier = compare == null ? null : read(compare);
     if (earlier != null && !earlier.path("workload").asText(workload).equals(workload)) {
       throw new IllegalArgumentException(

@@ -2,13 +2,16 @@ package io.sinklens.generation;
 
 import java.util.EnumMap;
 import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Supplier;
 
 /** Adds up how long each phase took and how many tokens it ran; shared by threads. */
 public final class PhaseTimes {
   private final Map<Phase, LongAdder> nanos = new EnumMap<>(Phase.class);
+  private final Map<PassSize, PassSum> passes = new ConcurrentHashMap<>();
   private final LongAdder promptTokens = new LongAdder();
+  private final LongAdder answeredRows = new LongAdder();
   private final LongAdder generatedTokens = new LongAdder();
 
   public PhaseTimes() {
@@ -34,8 +37,41 @@ public final class PhaseTimes {
     account(phase).add(elapsedNanos);
   }
 
-  void addTokens(long prompt, long generated) {
+  /** Adds a pass through the decoder of so many tokens, of which so many gave answer tokens. */
+  void addPass(Phase phase, int tokens, int answers, long elapsedNanos) {
+    passes.merge(new PassSize(phase, tokens, answers), new PassSum(1, elapsedNanos), PassSum::plus);
+  }
+
+  /** Passes by size, with the seconds they took, hooks included. */
+  public Map<PassSize, PassSum> passes() {
+    return Map.copyOf(passes);
+  }
+
+  /**
+   * The size of a pass.
+   *
+   * @param phase prompt pass or generation
+   * @param tokens that went through the layers
+   * @param answers tokens that gave answer tokens
+   */
+  public record PassSize(Phase phase, int tokens, int answers) {}
+
+  /**
+   * Passes of one size.
+   *
+   * @param count how many
+   * @param nanos what they took together
+   */
+  public record PassSum(long count, long nanos) {
+    PassSum plus(PassSum other) {
+      return new PassSum(count + other.count, nanos + other.nanos);
+    }
+  }
+
+  /** Adds a request that was answered. */
+  void addAnswered(long prompt, long rows, long generated) {
     promptTokens.add(prompt);
+    answeredRows.add(rows);
     generatedTokens.add(generated);
   }
 
@@ -44,7 +80,12 @@ public final class PhaseTimes {
     return account(phase).sum() / 1e9;
   }
 
-  /** Prompt tokens run through the decoder, a shared prefix counted once. */
+  /** Rows that were answered, equal prompts under one variant counted once. */
+  public long answeredRows() {
+    return answeredRows.sum();
+  }
+
+  /** Prompt tokens of requests that were answered, a shared prefix counted once. */
   public long promptTokens() {
     return promptTokens.sum();
   }

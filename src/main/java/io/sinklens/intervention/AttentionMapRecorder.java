@@ -1,16 +1,14 @@
 package io.sinklens.intervention;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.index.NDIndex;
 import io.sinklens.model.decoder.AttentionHook;
-import io.sinklens.model.decoder.AttentionParts;
-import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Operators;
-import org.jspecify.annotations.Nullable;
+import java.util.Arrays;
 
 /**
- * Where on the image the rows of one batch looked, in every layer, before another hook and after
- * it: means over heads and over the queries that gave answer tokens.
+ * Where on an image some rows on it looked, in every layer, before another hook and after it: means
+ * over heads and over the queries that gave answer tokens.
  */
 public final class AttentionMapRecorder {
   private final Operators operators;
@@ -21,11 +19,11 @@ public final class AttentionMapRecorder {
   private final Side after;
 
   /**
-   * Prepares for one batch.
+   * Prepares for rows.
    *
    * @param imageStart position of the first image token
    * @param imageEnd position after the last image token, where the prefix ends
-   * @param rows rows of the batch
+   * @param rows how many
    * @param layers layers of the decoder
    */
   public AttentionMapRecorder(
@@ -56,7 +54,6 @@ public final class AttentionMapRecorder {
   private final class Side implements AttentionHook {
     private final double[][][] sums; // [row][layer][image token]
     private final int[] queries; // [row], those that gave an answer token
-    private @Nullable Pass pass;
 
     Side(int rows) {
       sums = new double[rows][layers][imageTokens];
@@ -69,29 +66,27 @@ public final class AttentionMapRecorder {
     }
 
     @Override
-    public void onPass(Pass pass) {
-      this.pass = pass;
-      for (int r = 0; r < queries.length; r++) {
-        queries[r] += pass.answerQuery(r) >= 0 ? 1 : 0;
+    public void onSegment(Segment segment) {
+      for (int query : segment.answerQueries()) {
+        queries[segment.token(query).row()]++;
       }
     }
 
     @Override
-    public AttentionParts onWeights(int layer, AttentionParts weights) {
-      if (pass == null) {
-        throw new IllegalStateException("Cannot see weights before a pass");
-      }
-      NDArray prefix = weights.prefix(); // [row, heads, query, prefix key]
-      float[] map =
-          operators
-              .pickQueries(
-                  prefix, pass.answerQueries(prefix.getManager())) // [row, heads, prefix key]
-              .get(new NDIndex("..., {}:", imageStart))
-              .mean(new int[] {1}) // [row, image token]
-              .toFloatArray();
-      for (int r = 0; r < queries.length; r++) {
-        for (int i = 0; pass.answerQuery(r) >= 0 && i < imageTokens; i++) {
-          sums[r][layer][i] += map[r * imageTokens + i];
+    public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+      int[] answering = segment.answerQueries();
+      if (answering.length > 0) {
+        NDArray which =
+            weights.getManager().create(Arrays.stream(answering).asLongStream().toArray());
+        float[] map = // [answering query, image token]
+            operators
+                .meanOverHeads(weights, which, imageStart, imageStart + imageTokens)
+                .toFloatArray();
+        for (int a = 0; a < answering.length; a++) {
+          double[] ofRow = sums[segment.token(answering[a]).row()][layer];
+          for (int i = 0; i < imageTokens; i++) {
+            ofRow[i] += map[a * imageTokens + i];
+          }
         }
       }
       return weights;

@@ -4,62 +4,44 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.model.decoder.AttentionHook;
-import io.sinklens.model.decoder.AttentionParts;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.sink.SinkDetector;
-import io.sinklens.sink.SinkRule;
 import io.sinklens.tensor.Operators;
 import java.util.Arrays;
 import java.util.List;
 import java.util.SplittableRandom;
 
 /**
- * Attention knockout on one batch: all queries after the image lose sight of some of its tokens,
+ * Attention knockout on some rows: all queries after the image lose sight of some of its tokens,
  * each row of its own.
  *
  * <p>A masked token's weight becomes 0 and the query's other weights are divided by their sum,
  * which is what the softmax without that token gives. A row keeps the very weights it has at layers
- * where nothing is masked. Made for one batch and closed with it.
+ * where nothing is masked. Made for these rows and closed with them.
  */
 public final class Knockout implements AttentionHook, AutoCloseable {
+  private final Operators operators;
   private final SinkDetector sinks;
   private final NDManager manager;
-  private final NDArray[] kept; // by layer, [row, 1, 1, prefix key], 0 where masked, else 1
-  private final NDArray[] touched; // by layer, [row, 1, 1, 1], 1 where anything is masked, else 0
-  private final NDArray[] least; // by layer, as touched: the least to divide by, 1 where untouched
+  private final List<Masking> rows;
+  private final SplittableRandom[] random; // by row, used layer after layer
+  private final NDArray[] kept; // by layer, [row, prefix key], 0 where masked, else 1
 
   /**
-   * Chooses the tokens of one batch.
+   * Prepares for rows.
    *
    * @param sinks the sinks of these rows
    * @param rows one choice a row, in this order
    * @param layers layers of the decoder
    */
   public Knockout(Operators operators, SinkDetector sinks, List<Masking> rows, int layers) {
+    this.operators = operators;
     this.sinks = sinks;
+    this.rows = List.copyOf(rows);
     manager = operators.manager().newSubManager();
-    kept = new NDArray[layers];
-    touched = new NDArray[layers];
-    least = new NDArray[layers];
-    SplittableRandom[] random =
+    random =
         rows.stream().map(row -> new SplittableRandom(row.seed())).toArray(SplittableRandom[]::new);
-    for (int layer = SinkRule.FIRST_LAYER; layer < layers; layer++) {
-      int prefixKeys = (int) sinks.prefixGroups(layer).getShape().get(1);
-      float[] keeps = new float[rows.size() * prefixKeys];
-      float[] touches = new float[rows.size()];
-      float[] divisors = new float[rows.size()];
-      Arrays.fill(keeps, 1);
-      Arrays.fill(divisors, 1);
-      for (int r = 0; r < touches.length; r++) {
-        for (int key : masked(layer, r, rows.get(r).tokens(), random[r])) {
-          keeps[r * prefixKeys + key] = 0;
-          touches[r] = 1;
-          divisors[r] = Float.MIN_NORMAL;
-        }
-      }
-      kept[layer] = manager.create(keeps, new Shape(touches.length, 1, 1, prefixKeys));
-      touched[layer] = manager.create(touches, new Shape(touches.length, 1, 1, 1));
-      least[layer] = manager.create(divisors, new Shape(divisors.length, 1, 1, 1));
-    }
+    kept = new NDArray[layers];
   }
 
   @Override
@@ -68,16 +50,28 @@ public final class Knockout implements AttentionHook, AutoCloseable {
   }
 
   @Override
-  public AttentionParts onWeights(int layer, AttentionParts weights) {
-    NDArray prefix = weights.prefix().mul(kept[layer]);
-    NDArray left = sum(prefix).add(sum(weights.own())); // [row, heads, query, 1]
-    NDArray divisor = left.mul(touched[layer]).maximum(least[layer]);
-    return new AttentionParts(prefix.div(divisor), weights.own().div(divisor));
+  public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+    if (kept[layer] == null) {
+      kept[layer] = kept(layer);
+    }
+    return operators.knockOut(weights, kept[layer], segment.rows());
   }
 
   @Override
   public void close() {
     manager.close();
+  }
+
+  private NDArray kept(int layer) {
+    int prefixKeys = sinks.prefixLength();
+    float[] keeps = new float[rows.size() * prefixKeys];
+    Arrays.fill(keeps, 1);
+    for (int r = 0; r < rows.size(); r++) {
+      for (int key : masked(layer, r, rows.get(r).tokens(), random[r])) {
+        keeps[r * prefixKeys + key] = 0;
+      }
+    }
+    return manager.create(keeps, new Shape(rows.size(), prefixKeys));
   }
 
   private int[] masked(int layer, int row, Masking.Tokens tokens, SplittableRandom random) {
@@ -99,9 +93,5 @@ public final class Knockout implements AttentionHook, AutoCloseable {
       tokens[i] = token;
     }
     return Arrays.copyOf(tokens, drawn);
-  }
-
-  private static NDArray sum(NDArray weights) {
-    return weights.sum(new int[] {3}, true);
   }
 }

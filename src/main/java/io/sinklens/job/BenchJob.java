@@ -9,26 +9,12 @@ import io.sinklens.pipeline.RunTimes;
 import io.sinklens.pipeline.Versions;
 import io.sinklens.result.Annotation;
 import io.sinklens.table.AnnotationTable;
-import io.sinklens.table.ImageFiles;
-import io.sinklens.table.QuestionColumns.UnnamedRows;
-import io.sinklens.table.QuestionReader;
-import io.sinklens.table.QuestionTable;
-import java.io.IOException;
-import java.io.UncheckedIOException;
-import java.lang.management.ManagementFactory;
-import java.lang.management.MemoryPoolMXBean;
-import java.lang.management.MemoryType;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import java.util.stream.Collectors;
-import java.util.stream.Stream;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -38,54 +24,36 @@ import org.jspecify.annotations.Nullable;
 /**
  * Measures how fast questions are answered: by the engine alone, and by the whole job in Spark.
  *
- * <p>The questions are the bundled ones; the model is the bundled one unless another is given. The
- * engine is warmed up on the first images before it is measured.
+ * <p>Images are the bundled ones; the model is the bundled one unless another is given. The engine
+ * is warmed up on the first images before it is measured.
  */
 public final class BenchJob {
-  private static final int WARM_UP_QUESTIONS = 60;
+  private static final int WARM_UP_IMAGES = 1;
 
   private final Settings settings;
-
-  /** What to do about attention while measuring. */
-  public enum Workload {
-    /** One variant, the model as published: fused attention, nothing recorded. */
-    PLAIN,
-    /** One variant that measures sinks and changes nothing. */
-    OBSERVE,
-    /** Two variants, observed and with VAR, as the demo runs, but without its attention maps. */
-    BASELINE_AND_VAR;
-
-    /** The name on the command line and in results, such as {@code baseline-and-var}. */
-    public String label() {
-      return name().toLowerCase(Locale.ROOT).replace('_', '-');
-    }
-
-    /**
-     * The workload of that name.
-     *
-     * @throws IllegalArgumentException naming those there are
-     */
-    public static Workload named(String label) {
-      for (Workload known : values()) {
-        if (known.label().equals(label)) {
-          return known;
-        }
-      }
-      throw new IllegalArgumentException(
-          "Workload must be one of %s, not %s"
-              .formatted(
-                  Arrays.stream(values()).map(Workload::label).collect(Collectors.joining(", ")),
-                  label));
-    }
-  }
 
   /**
    * What to measure.
    *
-   * @param workload what to do about attention
+   * @param workload its name
    * @param model checkpoint folder, or null for the bundled one
+   * @param images how many of the bundled images, or null for the workload's number
+   * @param variants names of variants, or null for the workload's
+   * @param job whether to measure the job in Spark too
+   * @param overlays more settings, such as {@code model.dtype=float32}
    */
-  public record Settings(Workload workload, @Nullable Path model) {}
+  public record Settings(
+      String workload,
+      @Nullable Path model,
+      @Nullable Integer images,
+      @Nullable List<String> variants,
+      boolean job,
+      List<String> overlays) {
+    public Settings {
+      variants = variants == null ? null : List.copyOf(variants);
+      overlays = List.copyOf(overlays);
+    }
+  }
 
   /**
    * What was measured, as the names and values of a JSON object; rates are per second.
@@ -102,64 +70,80 @@ public final class BenchJob {
     this.settings = settings;
   }
 
+  /**
+   * Refuses a workload that there is not.
+   *
+   * @throws IllegalArgumentException naming those there are
+   */
+  public static void requireWorkload(String name) {
+    Workload.named(name);
+  }
+
   /** Measures. */
   public Result run(SparkSession spark) {
+    Workload workload =
+        Workload.named(settings.workload()).with(settings.images(), settings.variants());
     try (Bundled bundled = Bundled.unpack()) {
-      RunSettings run = bundled.job(bundled.scratch().resolve("job"), overlays());
+      BenchQuestions questions = BenchQuestions.of(workload, bundled, spark);
+      RunSettings run =
+          bundled.job(bundled.scratch().resolve("job"), overlays(workload, questions.overlays()));
       Map<String, Object> values = new LinkedHashMap<>();
-      values.put("workload", settings.workload().label());
+      values.put("workload", settings.workload());
+      long loading = System.nanoTime();
       List<Annotation> annotations;
-      RunTimes spent;
-      double seconds;
+      double engineRate;
+      Map<String, Object> split;
       try (ModelAnnotator annotator = ModelAnnotator.load(run.annotator())) {
+        Map<String, Object> load = new LinkedHashMap<>();
+        load.put("seconds", seconds(loading));
+        load.putAll(Memory.now());
         values.put("model", annotator.facts());
-        List<Question> questions = questions(spark, run);
-        drain(annotator, questions.subList(0, Math.min(WARM_UP_QUESTIONS, questions.size())));
+        values.put("load", load);
+        List<Question> asked = questions.read(spark, run);
+        drain(annotator, asked.subList(0, questions.ofImages(asked, WARM_UP_IMAGES)));
         RunTimes before = annotator.times();
         long start = System.nanoTime();
-        annotations = drain(annotator, questions);
-        seconds = seconds(start);
-        spent = annotator.times().since(before);
+        annotations = drain(annotator, asked);
+        double seconds = seconds(start);
+        RunTimes spent = annotator.times().since(before);
+        engineRate = annotations.size() / seconds;
+        split = new LinkedHashMap<>(spent.seconds());
+        values.put("engine", engine(annotations, seconds, spent));
+        values.put("passes", new PassReport(annotator, spent).values());
+        values.put("attention", AttentionSummary.of(annotations, annotator.facts().heads()));
       }
       double writeSeconds = write(spark, annotations, bundled.scratch().resolve("write"));
-      values.put("engine", engine(annotations.size(), seconds, spent));
       values.put("write", rates(annotations.size(), writeSeconds));
-      values.put("job", job(spark, run, annotations.size() / seconds));
-      Map<String, Double> split = new LinkedHashMap<>(spent.seconds());
+      if (settings.job()) {
+        values.put("job", job(spark, run, engineRate));
+      }
       split.put("write", writeSeconds);
       values.put("seconds_by_phase", split);
-      values.put("memory", memory());
+      values.put("memory", Memory.peak());
       values.put("machine", machine(spark));
       return new Result(values);
     }
   }
 
-  private List<String> overlays() {
+  private List<String> overlays(Workload workload, List<String> ofQuestions) {
     List<String> overlays = new ArrayList<>();
     overlays.add("statistics="); // The defaults: no maps.
     overlays.add("model.dtype=auto");
     if (settings.model() != null) {
       overlays.add("model.path='" + settings.model().toString().replace("'", "''") + "'");
     }
-    switch (settings.workload()) {
-      case PLAIN -> overlays.add("variants=[{name: plain, hook: none}]");
-      case OBSERVE -> overlays.add("variants=[{name: baseline, hook: observe}]");
-      case BASELINE_AND_VAR -> {}
+    overlays.addAll(ofQuestions);
+    overlays.add(
+        "variants="
+            + workload.variants().stream()
+                .map(name -> "{name: %s, hook: %s}".formatted(name, Workload.VARIANTS.get(name)))
+                .toList());
+    if (workload.maxNewTokens() != null) {
+      overlays.add("generation.max-new-tokens=" + workload.maxNewTokens());
+      overlays.add("generation.min-new-tokens=" + workload.maxNewTokens());
     }
+    overlays.addAll(settings.overlays());
     return overlays;
-  }
-
-  private static List<Question> questions(SparkSession spark, RunSettings run) {
-    Dataset<Row> rows =
-        QuestionTable.normalise(
-            spark.read().parquet(run.input().path()),
-            InputQuestions.columns(run, UnnamedRows.BY_FILE_AND_NUMBER),
-            null);
-    QuestionReader reader =
-        new QuestionReader(new ImageFiles(null, spark.sparkContext().hadoopConfiguration()));
-    return rows.orderBy(QuestionTable.IMAGE_KEY, QuestionTable.SAMPLE_ID).collectAsList().stream()
-        .map(reader::read)
-        .toList();
   }
 
   private static List<Annotation> drain(Annotator annotator, List<Question> questions) {
@@ -177,12 +161,19 @@ public final class BenchJob {
     return rates;
   }
 
-  private static Map<String, Object> engine(int rows, double seconds, RunTimes spent) {
-    Map<String, Object> engine = rates(rows, seconds);
+  private static Map<String, Object> engine(
+      List<Annotation> annotations, double seconds, RunTimes spent) {
+    Map<String, Object> engine = rates(annotations.size(), seconds);
     engine.put("prompt_tokens", spent.promptTokens());
     engine.put("prompt_tokens_per_second", spent.promptTokens() / seconds);
     engine.put("generated_tokens", spent.generatedTokens());
     engine.put("generated_tokens_per_second", spent.generatedTokens() / seconds);
+    long computed =
+        spent.passes().stream().mapToLong(passes -> passes.tokens() * passes.count()).sum();
+    engine.put("computed_tokens", computed);
+    // The last token of an answer is not run any more.
+    long useful = spent.promptTokens() + spent.generatedTokens() - spent.answeredRows();
+    engine.put("useful_over_computed_tokens", (double) useful / computed);
     return engine;
   }
 
@@ -204,33 +195,6 @@ public final class BenchJob {
     job.put(
         "ratio_to_engine", (result.answered() + result.failed()) / result.seconds() / engineRate);
     return job;
-  }
-
-  /** Largest use so far: of the heap, and of the whole process where the system tells. */
-  private static Map<String, Object> memory() {
-    long heap =
-        ManagementFactory.getMemoryPoolMXBeans().stream()
-            .filter(pool -> pool.getType() == MemoryType.HEAP)
-            .map(MemoryPoolMXBean::getPeakUsage)
-            .mapToLong(usage -> usage.getUsed())
-            .sum();
-    Map<String, Object> memory = new LinkedHashMap<>();
-    memory.put("peak_heap_bytes", heap);
-    Path status = Path.of("/proc/self/status");
-    if (Files.isReadable(status)) {
-      try (Stream<String> lines = Files.lines(status)) {
-        lines
-            .filter(line -> line.startsWith("VmHWM:"))
-            .findFirst()
-            .ifPresent(
-                line ->
-                    memory.put(
-                        "peak_resident_bytes", Long.parseLong(line.replaceAll("\\D", "")) * 1024));
-      } catch (IOException e) {
-        throw new UncheckedIOException("Cannot read " + status, e);
-      }
-    }
-    return memory;
   }
 
   private static Map<String, Object> machine(SparkSession spark) {

@@ -1,55 +1,43 @@
 package io.sinklens.pipeline;
 
-import ai.djl.engine.EngineException;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.RowFailedException;
-import io.sinklens.generation.Generated;
-import io.sinklens.generation.GenerationRules;
-import io.sinklens.generation.Generator;
-import io.sinklens.generation.ImagePrefix;
+import io.sinklens.generation.Answers;
+import io.sinklens.generation.Engine;
+import io.sinklens.generation.OutOfDeviceMemoryException;
 import io.sinklens.generation.PhaseTimes;
-import io.sinklens.intervention.AttentionMapRecorder;
-import io.sinklens.intervention.Knockout;
-import io.sinklens.intervention.Masking;
-import io.sinklens.intervention.Var;
-import io.sinklens.intervention.VarSettings;
+import io.sinklens.generation.Request;
 import io.sinklens.model.ImageInput;
-import io.sinklens.model.decoder.AttentionHook;
-import io.sinklens.model.decoder.LlamaConfig;
-import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.vision.TileWindow;
 import io.sinklens.preprocessing.Mosaic;
 import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.preprocessing.Prompt;
 import io.sinklens.result.Outcome;
-import io.sinklens.sink.Contributions;
-import io.sinklens.tensor.Operators;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.Executor;
 import org.jspecify.annotations.Nullable;
 
 /**
  * All prompts and variants on one image.
  *
- * <p>The prefix up to the image's end runs once, whatever follows it; then every prompt and variant
- * is a row, and rows that look at attention in the same dimensions run together.
+ * <p>Rows whose prompts are the same up to the image's end become one request to the engine, and
+ * rows that look at attention in the same dimensions one group of it.
  */
 final class ImageTask {
   private final LoadedModel model;
-  private final Generator generator;
-  private final GenerationRules rules;
-  private final int batchTokens;
   private final PhaseTimes times;
   private final PixelValues pixels;
   private final OutcomeBuilder outcomes;
+  private final @Nullable TraceRecorder trace;
 
   /** One prompt under one variant, and whether its attention maps are wanted. */
   record Row(Prompt prompt, ResolvedVariant variant, boolean mapped) {
@@ -59,31 +47,34 @@ final class ImageTask {
     }
   }
 
-  /**
-   * What rows must share to run in one batch. For maps attention is written out in every layer,
-   * which rows without maps shall not pay for.
-   */
-  private record BatchKey(boolean looks, List<Integer> sinkDimensions, boolean mapped) {}
+  /** What rows share that are watched together; maps are wanted of few, and cost. */
+  private record GroupKey(boolean looks, List<Integer> sinkDimensions, boolean mapped) {}
 
+  /**
+   * Prepares for an image.
+   *
+   * @param trace writes down what happens, where there is one row; or null
+   */
   ImageTask(
       LoadedModel model,
-      Generator generator,
-      GenerationRules rules,
-      int batchTokens,
       PhaseTimes times,
       PixelValues pixels,
-      OutcomeBuilder outcomes) {
+      OutcomeBuilder outcomes,
+      @Nullable TraceRecorder trace) {
     this.model = model;
-    this.generator = generator;
-    this.rules = rules;
-    this.batchTokens = batchTokens;
     this.times = times;
     this.pixels = pixels;
     this.outcomes = outcomes;
+    this.trace = trace;
   }
 
-  /** Answers rows whose prompts may differ before the image too; one outcome a row, in order. */
-  List<Outcome> run(List<Row> rows) {
+  /**
+   * Answers rows, whose prompts may differ before the image too.
+   *
+   * @param finishing where outcomes are made, away from the engine
+   * @return one outcome a row, in order
+   */
+  CompletableFuture<List<Outcome>> run(List<Row> rows, Engine engine, Executor finishing) {
     Map<List<Integer>, List<Integer>> byPrefix = new LinkedHashMap<>();
     for (int i = 0; i < rows.size(); i++) {
       Prompt prompt = rows.get(i).prompt();
@@ -91,72 +82,58 @@ final class ImageTask {
       byPrefix.computeIfAbsent(prefix, key -> new ArrayList<>()).add(i);
     }
     @Nullable Outcome[] results = new Outcome[rows.size()];
-    for (List<Integer> indices : byPrefix.values()) {
-      List<Outcome> answered = runPrefix(indices.stream().map(rows::get).toList());
-      for (int i = 0; i < indices.size(); i++) {
-        results[indices.get(i)] = answered.get(i);
-      }
+    CompletableFuture<?>[] parts =
+        byPrefix.values().stream()
+            .map(indices -> runPrefix(rows, indices, results, engine, finishing))
+            .toArray(CompletableFuture[]::new);
+    return CompletableFuture.allOf(parts)
+        .thenApply(done -> Arrays.stream(results).map(Objects::requireNonNull).toList());
+  }
+
+  private CompletableFuture<Void> runPrefix(
+      List<Row> rows,
+      List<Integer> indices,
+      @Nullable Outcome[] results,
+      Engine engine,
+      Executor finishing) {
+    Map<GroupKey, List<Integer>> groups = new LinkedHashMap<>();
+    for (int i : indices) {
+      ResolvedVariant variant = rows.get(i).variant();
+      GroupKey key =
+          new GroupKey(variant.look() != null, variant.sinkDimensions(), rows.get(i).mapped());
+      groups.computeIfAbsent(key, k -> new ArrayList<>()).add(i);
     }
-    return Arrays.stream(results).map(Objects::requireNonNull).toList();
+    List<List<Integer>> members = List.copyOf(groups.values());
+    List<List<Row>> grouped =
+        members.stream().map(group -> group.stream().map(rows::get).toList()).toList();
+    return engine
+        .submit(request(grouped))
+        .handleAsync(
+            (answers, problem) -> {
+              List<List<Outcome>> ended =
+                  problem == null ? outcomes(grouped, answers) : outOfMemory(grouped, problem);
+              for (int g = 0; g < members.size(); g++) {
+                for (int r = 0; r < members.get(g).size(); r++) {
+                  results[members.get(g).get(r)] = ended.get(g).get(r);
+                }
+              }
+              return null;
+            },
+            finishing);
   }
 
-  private List<Outcome> runPrefix(List<Row> rows) {
-    Prompt prompt = rows.get(0).prompt();
-    try (PrefixLook known = known(rows);
-        ImagePrefix prefix = encode(prompt, new TimedHook(known.hook(), times))) {
-      return runBatches(prefix, known, rows);
-    } catch (EngineException e) {
-      return rows.stream().map(row -> outOfMemory(e)).toList();
-    }
-  }
-
-  /** Answers one row and writes what happened inside during its prompt to a file. */
-  Outcome runTraced(Row row, Path file) {
-    Operators operators = model.network().operators();
-    LlamaDecoder decoder = model.network().decoder();
-    Prompt prompt = row.prompt();
-    TraceRecorder trace =
-        new TraceRecorder(
-            operators, decoder, prompt.image().start(), prompt.image().end(), prompt.ids().length);
-    try (PrefixLook known = known(List.of(row));
-        ImagePrefix prefix = encode(prompt, traced(trace, known.hook()))) {
-      Outcome outcome;
-      if (row.variant().look() == null) {
-        outcome = generate(prefix, row, traced(trace, AttentionHook.NONE), null);
-      } else {
-        try (BatchLook look = look(prefix, known, List.of(row))) {
-          outcome = generate(prefix, row, traced(trace, look.hook()), look);
-        }
-      }
-      trace.write(file);
-      return outcome;
-    }
-  }
-
-  private static AttentionHook traced(TraceRecorder trace, AttentionHook hook) {
-    return trace.before().andThen(hook).andThen(trace.after());
-  }
-
-  private Outcome generate(
-      ImagePrefix prefix, Row row, AttentionHook hook, @Nullable BatchLook look) {
-    Generated answer = generator.generate(prefix, List.of(row.ownIds()), rules, hook).get(0);
-    return outcomes.outcome(
-        row, pixels.grid(), answer, look == null ? null : outcomes.attention(row, look, 0));
-  }
-
-  private PrefixLook known(List<Row> rows) {
-    return new PrefixLook(model.network().operators(), model.network().decoder().config(), rows);
-  }
-
-  private ImagePrefix encode(Prompt prompt, AttentionHook hook) {
-    return generator.encodePrefix(
+  /** What the engine is asked: groups of rows that begin alike. */
+  private Request request(List<List<Row>> groups) {
+    Prompt prompt = groups.get(0).get(0).prompt();
+    return new Request(
         new ImageInput(
             pixels.data(),
             new Shape(pixels.views(), 3, pixels.height(), pixels.width()),
             window(pixels.mosaic())),
         Arrays.copyOf(prompt.ids(), prompt.image().end()),
         prompt.image().start(),
-        hook);
+        groups.stream().map(group -> group.stream().map(Row::ownIds).toList()).toList(),
+        () -> new RequestLook(model, times, groups, Arrays.hashCode(pixels.data()), trace));
   }
 
   private static @Nullable TileWindow window(@Nullable Mosaic mosaic) {
@@ -173,170 +150,38 @@ final class ImageTask {
             mosaic.packedColumns());
   }
 
-  private List<Outcome> runBatches(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
-    Map<BatchKey, List<Integer>> byKey = new LinkedHashMap<>();
-    for (int i = 0; i < rows.size(); i++) {
-      ResolvedVariant variant = rows.get(i).variant();
-      BatchKey key =
-          new BatchKey(variant.look() != null, variant.sinkDimensions(), rows.get(i).mapped());
-      byKey.computeIfAbsent(key, k -> new ArrayList<>()).add(i);
-    }
-    @Nullable Outcome[] results = new Outcome[rows.size()];
-    byKey.forEach(
-        (key, indices) -> {
-          for (List<Integer> chunk : chunks(prefix, rows, indices)) {
-            List<Outcome> answered =
-                runBatch(prefix, known, chunk.stream().map(rows::get).toList());
-            for (int i = 0; i < chunk.size(); i++) {
-              results[chunk.get(i)] = answered.get(i);
-            }
-          }
-        });
-    return Arrays.stream(results).map(Objects::requireNonNull).toList();
-  }
-
-  /** Rows that fit the token budget together, the shared prefix counted once; at least one. */
-  private List<List<Integer>> chunks(ImagePrefix prefix, List<Row> rows, List<Integer> indices) {
-    List<List<Integer>> chunks = new ArrayList<>();
-    List<Integer> chunk = new ArrayList<>();
-    int longest = 0;
-    for (int index : indices) {
-      int tokens = rows.get(index).ownIds().length + rules.maxNewTokens();
-      int padded = Math.max(longest, tokens);
-      long together = prefix.length() + (long) padded * (chunk.size() + 1);
-      if (!chunk.isEmpty() && together > batchTokens) {
-        chunks.add(chunk);
-        chunk = new ArrayList<>();
-        padded = tokens;
+  private List<List<Outcome>> outcomes(List<List<Row>> groups, Answers answers) {
+    model.network().operators().enterThread();
+    try (RequestLook looks = (RequestLook) answers.watch()) {
+      List<List<Outcome>> ended = new ArrayList<>();
+      for (int g = 0; g < groups.size(); g++) {
+        BatchLook look = looks.ofRows(g);
+        List<Outcome> ofGroup = new ArrayList<>();
+        for (int r = 0; r < groups.get(g).size(); r++) {
+          Row row = groups.get(g).get(r);
+          ofGroup.add(
+              outcomes.outcome(
+                  row,
+                  pixels.grid(),
+                  answers.byGroup().get(g).get(r),
+                  look == null ? null : outcomes.attention(row, look, r)));
+        }
+        ended.add(ofGroup);
       }
-      chunk.add(index);
-      longest = padded;
-    }
-    chunks.add(chunk);
-    return chunks;
-  }
-
-  /** Runs rows together; where memory does not suffice, each half on its own. */
-  private List<Outcome> runBatch(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
-    try {
-      return rows.get(0).variant().look() == null // As in all rows of a batch.
-          ? generate(prefix, rows)
-          : generateLooking(prefix, known, rows);
-    } catch (EngineException e) {
-      if (!isOutOfMemory(e)) {
-        throw e;
-      }
-      if (rows.size() == 1) {
-        return List.of(outOfMemory(e));
-      }
-      int half = rows.size() / 2;
-      List<Outcome> both = new ArrayList<>(runBatch(prefix, known, rows.subList(0, half)));
-      both.addAll(runBatch(prefix, known, rows.subList(half, rows.size())));
-      return both;
+      return ended;
     }
   }
 
-  private List<Outcome> generate(ImagePrefix prefix, List<Row> rows) {
-    List<Generated> answers =
-        generator.generate(
-            prefix, rows.stream().map(Row::ownIds).toList(), rules, AttentionHook.NONE);
-    List<Outcome> results = new ArrayList<>();
-    for (int r = 0; r < rows.size(); r++) {
-      results.add(outcomes.outcome(rows.get(r), pixels.grid(), answers.get(r), null));
+  private static List<List<Outcome>> outOfMemory(List<List<Row>> groups, Throwable problem) {
+    if (problem instanceof OutOfDeviceMemoryException) {
+      Outcome failed =
+          new Outcome.Failed(
+              new Failure(
+                  FailureKind.OUT_OF_MEMORY,
+                  "Cannot run the row even alone: " + problem.getMessage()));
+      return groups.stream().map(group -> group.stream().map(row -> failed).toList()).toList();
     }
-    return results;
-  }
-
-  private List<Outcome> generateLooking(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
-    try (BatchLook look = look(prefix, known, rows)) {
-      List<Generated> answers =
-          generator.generate(
-              prefix,
-              rows.stream().map(Row::ownIds).toList(),
-              rules,
-              new TimedHook(look.hook(), times));
-      List<Outcome> results = new ArrayList<>();
-      for (int r = 0; r < rows.size(); r++) {
-        results.add(
-            outcomes.outcome(
-                rows.get(r),
-                pixels.grid(),
-                answers.get(r),
-                outcomes.attention(rows.get(r), look, r)));
-      }
-      return results;
-    }
-  }
-
-  private BatchLook look(ImagePrefix prefix, PrefixLook known, List<Row> rows) {
-    LlamaConfig decoder = model.network().decoder().config();
-    List<VarSettings> settings =
-        rows.stream().map(row -> Objects.requireNonNull(row.variant().look())).toList();
-    Var var =
-        new Var(
-            model.network().operators(),
-            known.sinkValues(rows.get(0).variant().sinkDimensions()), // As in all rows of a batch.
-            prefix.imageStart(),
-            settings,
-            rows.stream().mapToInt(row -> row.ownIds().length).toArray(),
-            decoder.numHiddenLayers(),
-            decoder.numAttentionHeads());
-    AttentionMapRecorder maps =
-        rows.get(0).mapped()
-            ? new AttentionMapRecorder(
-                model.network().operators(),
-                prefix.imageStart(),
-                prefix.length(),
-                rows.size(),
-                decoder.numHiddenLayers())
-            : null;
-    Contributions contributions =
-        rows.stream().anyMatch(row -> row.variant().contributes())
-            ? new Contributions(
-                model.network().operators(),
-                var.sinks(),
-                known.valueNorms(),
-                rows.size(),
-                decoder.numHiddenLayers(),
-                decoder.numAttentionHeads())
-            : null;
-    return new BatchLook(rows, var, contributions, knockout(var, rows), maps);
-  }
-
-  private @Nullable Knockout knockout(Var var, List<Row> rows) {
-    List<Masking> maskings = rows.stream().map(this::masking).toList();
-    return maskings.stream().allMatch(masking -> masking.tokens() == Masking.Tokens.NONE)
-        ? null
-        : new Knockout(
-            model.network().operators(),
-            var.sinks(),
-            maskings,
-            model.network().decoder().config().numHiddenLayers());
-  }
-
-  /** A row's choice of tokens, the same wherever and with whomever the row runs. */
-  private Masking masking(Row row) {
-    Masking masking = row.variant().masking();
-    return masking.tokens() == Masking.Tokens.RANDOM
-        ? masking.of(31L * Arrays.hashCode(row.prompt().ids()) + Arrays.hashCode(pixels.data()))
-        : masking;
-  }
-
-  private static Outcome outOfMemory(EngineException e) {
-    if (!isOutOfMemory(e)) {
-      throw e;
-    }
-    return new Outcome.Failed(
-        new Failure(FailureKind.OUT_OF_MEMORY, "Cannot run the row even alone: " + firstLine(e)));
-  }
-
-  private static boolean isOutOfMemory(EngineException e) {
-    String message = String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT);
-    return message.contains("not enough memory") || message.contains("out of memory");
-  }
-
-  private static String firstLine(EngineException e) {
-    return String.valueOf(e.getMessage()).strip().lines().findFirst().orElse("");
+    throw new CompletionException(problem);
   }
 
   /** A prompt must go on after its image: only later queries are corrected, and one must answer. */

@@ -133,7 +133,9 @@ public final class JobFile {
             "dtype",
             "prompt-suffix"));
     keys.put(
-        "generation", List.of("max-new-tokens", "batch-tokens", "answer-choices", "top-logprobs"));
+        "generation",
+        List.of(
+            "max-new-tokens", "min-new-tokens", "batch-tokens", "answer-choices", "top-logprobs"));
     keys.put(
         "variants",
         List.of(
@@ -203,6 +205,7 @@ public final class JobFile {
   private static Generation generation(SettingsSection generation) {
     return new Generation(
         generation.integer("max-new-tokens", Generation.DEFAULT_MAX_NEW_TOKENS),
+        generation.integer("min-new-tokens", 0),
         generation.integer("batch-tokens", 16_384),
         generation.texts("answer-choices", List.of()),
         generation.integer("top-logprobs", 0));

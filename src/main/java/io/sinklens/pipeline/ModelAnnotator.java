@@ -4,11 +4,12 @@ import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
 import io.sinklens.dataset.RowFailedException;
+import io.sinklens.generation.Engine;
 import io.sinklens.generation.GenerationRules;
-import io.sinklens.generation.Generator;
 import io.sinklens.generation.Phase;
 import io.sinklens.generation.PhaseTimes;
 import io.sinklens.model.decoder.LlamaConfig;
+import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.preprocessing.ImageDecoder;
 import io.sinklens.preprocessing.ImageGrid;
 import io.sinklens.preprocessing.PixelValues;
@@ -19,8 +20,11 @@ import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
 import io.sinklens.sink.PrefixSinkValues;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
+import java.util.Deque;
 import java.util.HashSet;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
@@ -28,25 +32,36 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
-import java.util.concurrent.locks.ReentrantLock;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ThreadFactory;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
  * The annotator with a real model inside.
  *
- * <p>Images are decoded on the callers' threads; the device serves one image at a time.
+ * <p>A question goes through three kinds of threads: its caller's reads it and takes its
+ * annotations, a few prepare images and prompts ahead of the engine, and the engine's own runs the
+ * model over the images of all callers together.
  */
 public final class ModelAnnotator implements Annotator {
+  private static final int PRODUCT_RUNS = 5;
+  private static final double PRODUCT_SECONDS = 6;
+
   private final LoadedModel model;
   private final List<ResolvedVariant> variants;
   private final GenerationRules rules;
-  private final int batchTokens;
   private final ImageDecoder decoder;
   private final OutcomeBuilder outcomes;
   private final PhaseTimes times = new PhaseTimes();
-  private final Generator generator;
-  private final ReentrantLock device = new ReentrantLock(true);
+  private final Engine engine;
+  private final ExecutorService preparing;
+  private final ExecutorService finishing;
 
   private ModelAnnotator(LoadedModel model, AnnotatorSettings settings) {
     this.model = model;
@@ -66,10 +81,10 @@ public final class ModelAnnotator implements Annotator {
     rules =
         new GenerationRules(
             generation.maxNewTokens(),
+            generation.minNewTokens(),
             model.blueprint().stopTokens(),
             generation.topLogprobs(),
             generation.answerChoices().stream().map(model::firstToken).toList());
-    batchTokens = generation.batchTokens();
     decoder = new ImageDecoder(model.exif(), settings.maxImagePixels());
     LlamaConfig config = model.blueprint().decoder();
     outcomes =
@@ -78,7 +93,11 @@ public final class ModelAnnotator implements Annotator {
             generation.answerChoices(),
             config.numHiddenLayers(),
             config.numAttentionHeads());
-    generator = new Generator(model.network(), times);
+    engine = new Engine(model.network(), rules, generation.batchTokens(), times);
+    preparing =
+        Executors.newFixedThreadPool(
+            Math.max(1, Runtime.getRuntime().availableProcessors() / 2), daemon("prepare"));
+    finishing = Executors.newSingleThreadExecutor(daemon("finish"));
   }
 
   /**
@@ -107,28 +126,50 @@ public final class ModelAnnotator implements Annotator {
     for (Phase phase : Phase.values()) {
       seconds.put(phase.name().toLowerCase(Locale.ROOT), times.seconds(phase));
     }
-    return new RunTimes(seconds, times.promptTokens(), times.generatedTokens());
+    return new RunTimes(
+        seconds,
+        times.promptTokens(),
+        times.answeredRows(),
+        times.generatedTokens(),
+        times.passes().entrySet().stream()
+            .map(
+                pass ->
+                    new RunTimes.Passes(
+                        pass.getKey().phase().name().toLowerCase(Locale.ROOT),
+                        pass.getKey().tokens(),
+                        pass.getKey().answers(),
+                        pass.getValue().count(),
+                        pass.getValue().nanos() / 1e9))
+            .toList());
+  }
+
+  /**
+   * Seconds that nothing but the decoder's products with weights take in a pass of that size, the
+   * median of a few runs: what no pass can be faster than. Not while it annotates.
+   */
+  public double productSeconds(int tokens, int answers) {
+    LlamaDecoder decoder = model.network().decoder();
+    model.network().operators().enterThread();
+    List<Double> seconds = new ArrayList<>();
+    double spent = 0;
+    while (seconds.size() < PRODUCT_RUNS && spent < PRODUCT_SECONDS) {
+      long start = System.nanoTime();
+      decoder.multiply(tokens, answers);
+      seconds.add((System.nanoTime() - start) / 1e9);
+      spent += seconds.get(seconds.size() - 1);
+    }
+    Collections.sort(seconds);
+    return seconds.get((seconds.size() - 1) / 2);
+  }
+
+  /** Floating-point operations of these products. */
+  public long productOperations(int tokens, int answers) {
+    return model.network().decoder().multiplications(tokens, answers);
   }
 
   @Override
   public Iterator<Annotation> annotate(Iterator<Question> questions) {
-    ImageGroups groups = new ImageGroups(questions);
-    return new Iterator<>() {
-      private Iterator<Annotation> ready = List.<Annotation>of().iterator();
-
-      @Override
-      public boolean hasNext() {
-        return ready.hasNext() || groups.hasNext();
-      }
-
-      @Override
-      public Annotation next() {
-        if (!ready.hasNext()) {
-          ready = new GroupRun(groups.next()).annotations().iterator();
-        }
-        return ready.next();
-      }
-    };
+    return new LookAhead(new ImageGroups(questions));
   }
 
   /**
@@ -158,27 +199,30 @@ public final class ModelAnnotator implements Annotator {
 
   @Override
   public void close() {
-    device.lock();
-    try {
-      model.close();
-    } finally {
-      device.unlock();
-    }
+    preparing.shutdownNow();
+    engine.close();
+    finishing.shutdown();
+    awaitEnd(finishing);
+    model.close();
   }
 
-  private Asked ask(PixelValues pixels, Prompt prompt, @Nullable Path trace)
+  private Asked ask(PixelValues pixels, Prompt prompt, @Nullable Path file)
       throws RowFailedException {
     ImageTask.Row row =
         new ImageTask.Row(ImageTask.requireTextAfterImage(prompt), variants.get(0), false);
-    Outcome outcome;
-    device.lock();
-    try {
-      outcome =
-          trace == null
-              ? task(pixels).run(List.of(row)).get(0)
-              : task(pixels).runTraced(row, trace);
-    } finally {
-      device.unlock();
+    TraceRecorder trace =
+        file == null
+            ? null
+            : new TraceRecorder(
+                model.network().operators(),
+                model.network().decoder(),
+                prompt.image().start(),
+                prompt.image().end(),
+                prompt.ids().length);
+    ImageTask task = new ImageTask(model, times, pixels, outcomes, trace);
+    Outcome outcome = await(task.run(List.of(row), engine, finishing)).get(0);
+    if (trace != null && file != null) {
+      trace.write(file);
     }
     if (outcome instanceof Outcome.Failed failed) {
       throw new RowFailedException(failed.failure().kind(), failed.failure().message());
@@ -190,8 +234,97 @@ public final class ModelAnnotator implements Annotator {
         prompt.image().end());
   }
 
-  private ImageTask task(PixelValues pixels) {
-    return new ImageTask(model, generator, rules, batchTokens, times, pixels, outcomes);
+  /** What is being finished reads tensors of the model. */
+  private static void awaitEnd(ExecutorService executor) {
+    try {
+      executor.awaitTermination(1, TimeUnit.MINUTES);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private static ThreadFactory daemon(String work) {
+    AtomicInteger count = new AtomicInteger();
+    return runnable -> {
+      Thread thread = new Thread(runnable, "sinklens-" + work + "-" + count.incrementAndGet());
+      thread.setDaemon(true);
+      return thread;
+    };
+  }
+
+  /** Waits, and throws what went wrong as it was thrown. */
+  private static <T> T await(CompletableFuture<T> result) {
+    try {
+      return result.join();
+    } catch (CompletionException e) {
+      Throwable cause = e.getCause();
+      while (cause instanceof CompletionException nested && nested.getCause() != null) {
+        cause = nested.getCause();
+      }
+      if (cause instanceof RuntimeException problem) {
+        throw problem;
+      }
+      if (cause instanceof Error problem) {
+        throw problem;
+      }
+      throw e;
+    }
+  }
+
+  /** Annotations in the order of their questions, with images on their way ahead of the reader. */
+  private final class LookAhead implements Iterator<Annotation> {
+    /** Images on their way at once: enough to fill a batch of short prompts. */
+    private static final int MAX_IMAGES = 64;
+
+    /** Bytes of image files on their way, unless a single image has more. */
+    private static final long MAX_BYTES = 64L << 20;
+
+    private final ImageGroups groups;
+    private final Deque<UnderWay> underWay = new ArrayDeque<>();
+    private long bytes;
+    private Iterator<Annotation> ready = List.<Annotation>of().iterator();
+
+    LookAhead(ImageGroups groups) {
+      this.groups = groups;
+    }
+
+    /** An image's annotations to come. */
+    private record UnderWay(CompletableFuture<List<Annotation>> annotations, long bytes) {}
+
+    @Override
+    public boolean hasNext() {
+      return ready.hasNext() || !underWay.isEmpty() || groups.hasNext();
+    }
+
+    @Override
+    public Annotation next() {
+      if (!ready.hasNext()) {
+        readAhead();
+        UnderWay first = underWay.remove();
+        bytes -= first.bytes();
+        ready = await(first.annotations()).iterator();
+        readAhead();
+      }
+      return ready.next();
+    }
+
+    private void readAhead() {
+      while (groups.hasNext()
+          && underWay.size() < MAX_IMAGES
+          && (underWay.isEmpty() || bytes < MAX_BYTES)) {
+        ImageGroups.Group group = groups.next();
+        long size =
+            group.questions().get(0).image() instanceof ImageSource.Bytes image
+                ? image.content().length
+                : 0;
+        bytes += size;
+        underWay.add(
+            new UnderWay(
+                CompletableFuture.completedFuture(new GroupRun(group))
+                    .thenComposeAsync(GroupRun::begin, preparing),
+                size));
+      }
+    }
   }
 
   private PixelValues pixels(ImageSource source) throws RowFailedException {
@@ -214,12 +347,14 @@ public final class ModelAnnotator implements Annotator {
       this.group = group;
     }
 
-    List<Annotation> annotations() {
+    /** Prepares the image and its prompts, and hands them to the engine. */
+    CompletableFuture<List<Annotation>> begin() {
       PixelValues pixels;
       try {
         pixels = pixels(group.questions().get(0).image());
       } catch (RowFailedException e) {
-        return group.questions().stream().flatMap(q -> failed(q, e.failure())).toList();
+        return CompletableFuture.completedFuture(
+            group.questions().stream().flatMap(q -> failed(q, e.failure())).toList());
       }
       // Equal prompts are asked once, however many rows hold them.
       Map<List<Integer>, Prompt> prompts = new LinkedHashMap<>();
@@ -242,21 +377,23 @@ public final class ModelAnnotator implements Annotator {
           askings.add(new Asking(question, List.of(), e.failure()));
         }
       }
-      Map<List<Integer>, List<Outcome>> outcomes = answer(prompts, sampled, pixels);
-      return askings.stream()
-          .flatMap(
-              asking ->
-                  asking.failure() == null
-                      ? answered(
-                          asking.question(),
-                          outcomes.getOrDefault(asking.promptIds(), List.of()),
-                          pixels.grid())
-                      : failed(asking.question(), asking.failure()))
-          .toList();
+      return answer(prompts, sampled, pixels)
+          .thenApply(
+              outcomes ->
+                  askings.stream()
+                      .flatMap(
+                          asking ->
+                              asking.failure() == null
+                                  ? answered(
+                                      asking.question(),
+                                      outcomes.getOrDefault(asking.promptIds(), List.of()),
+                                      pixels.grid())
+                                  : failed(asking.question(), asking.failure()))
+                      .toList());
     }
 
     /** For every prompt one outcome a variant; with maps where a row of that prompt is sampled. */
-    private Map<List<Integer>, List<Outcome>> answer(
+    private CompletableFuture<Map<List<Integer>, List<Outcome>>> answer(
         Map<List<Integer>, Prompt> prompts, Set<List<Integer>> sampled, PixelValues pixels) {
       List<ImageTask.Row> rows = new ArrayList<>();
       prompts.forEach(
@@ -265,20 +402,18 @@ public final class ModelAnnotator implements Annotator {
               rows.add(new ImageTask.Row(prompt, variant, variant.maps() && sampled.contains(ids)));
             }
           });
-      List<Outcome> outcomes;
-      device.lock();
-      try {
-        outcomes = task(pixels).run(rows);
-      } finally {
-        device.unlock();
-      }
-      Map<List<Integer>, List<Outcome>> byPrompt = new LinkedHashMap<>();
-      int next = 0;
-      for (List<Integer> ids : prompts.keySet()) {
-        byPrompt.put(ids, outcomes.subList(next, next + variants.size()));
-        next += variants.size();
-      }
-      return byPrompt;
+      return new ImageTask(model, times, pixels, outcomes, null)
+          .run(rows, engine, finishing)
+          .thenApply(
+              outcomes -> {
+                Map<List<Integer>, List<Outcome>> byPrompt = new LinkedHashMap<>();
+                int next = 0;
+                for (List<Integer> ids : prompts.keySet()) {
+                  byPrompt.put(ids, outcomes.subList(next, next + variants.size()));
+                  next += variants.size();
+                }
+                return byPrompt;
+              });
     }
 
     private Stream<Annotation> answered(

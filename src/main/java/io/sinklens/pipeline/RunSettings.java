@@ -131,13 +131,18 @@ public record RunSettings(
    * How answers are generated: greedily.
    *
    * @param maxNewTokens the longest answer, stop token included, above 0
+   * @param minNewTokens tokens before which no stop token is chosen, 0 to {@code maxNewTokens}
    * @param batchTokens tokens of prompts and answers that run together, above 0; a row that is
    *     longer runs alone
    * @param answerChoices answers whose first-token probabilities to store, possibly none
    * @param topLogprobs most probable tokens to store for every answer token, 0 to 20
    */
   public record Generation(
-      int maxNewTokens, int batchTokens, List<String> answerChoices, int topLogprobs)
+      int maxNewTokens,
+      int minNewTokens,
+      int batchTokens,
+      List<String> answerChoices,
+      int topLogprobs)
       implements Serializable {
 
     /** As in the released code's settings. */
@@ -146,6 +151,12 @@ public record RunSettings(
     public Generation {
       answerChoices = List.copyOf(answerChoices);
       requireAtLeast("generation.max-new-tokens", maxNewTokens, 1);
+      requireAtLeast("generation.min-new-tokens", minNewTokens, 0);
+      if (minNewTokens > maxNewTokens) {
+        throw new IllegalArgumentException(
+            "generation.min-new-tokens must not be above generation.max-new-tokens, %d, but is %d"
+                .formatted(maxNewTokens, minNewTokens));
+      }
       requireAtLeast("generation.batch-tokens", batchTokens, 1);
       requireAtLeast("generation.top-logprobs", topLogprobs, 0);
       if (topLogprobs > 20) {

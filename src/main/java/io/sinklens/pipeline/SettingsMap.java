@@ -72,6 +72,8 @@ final class SettingsMap {
         entries(
             "max-new-tokens",
             generation.maxNewTokens(),
+            "min-new-tokens",
+            generation.minNewTokens(),
             "batch-tokens",
             generation.batchTokens(),
             "answer-choices",

@@ -4,9 +4,8 @@ import ai.djl.ndarray.NDArray;
 import io.sinklens.generation.Phase;
 import io.sinklens.generation.PhaseTimes;
 import io.sinklens.model.decoder.AttentionHook;
-import io.sinklens.model.decoder.AttentionParts;
 import io.sinklens.model.decoder.LlamaDecoder;
-import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.Segment;
 import java.util.function.Supplier;
 
 /** A hook whose time is kept apart from the model's. */
@@ -25,8 +24,8 @@ final class TimedHook implements AttentionHook {
   }
 
   @Override
-  public void onPass(Pass pass) {
-    time(() -> hook.onPass(pass));
+  public void onSegment(Segment segment) {
+    time(() -> hook.onSegment(segment));
   }
 
   @Override
@@ -35,8 +34,8 @@ final class TimedHook implements AttentionHook {
   }
 
   @Override
-  public void onHiddenStates(int layer, NDArray hiddenStates) {
-    time(() -> hook.onHiddenStates(layer, hiddenStates));
+  public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
+    time(() -> hook.onHiddenStates(layer, segment, hiddenStates));
   }
 
   @Override
@@ -45,18 +44,18 @@ final class TimedHook implements AttentionHook {
   }
 
   @Override
-  public AttentionParts onScores(int layer, AttentionParts scores) {
-    return timed(() -> hook.onScores(layer, scores));
+  public NDArray onScores(int layer, Segment segment, NDArray scores) {
+    return timed(() -> hook.onScores(layer, segment, scores));
   }
 
   @Override
-  public AttentionParts onWeights(int layer, AttentionParts weights) {
-    return timed(() -> hook.onWeights(layer, weights));
+  public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+    return timed(() -> hook.onWeights(layer, segment, weights));
   }
 
   @Override
-  public NDArray onHeadOutputs(int layer, NDArray outputs) {
-    return timed(() -> hook.onHeadOutputs(layer, outputs));
+  public NDArray onHeadOutputs(int layer, Segment segment, NDArray outputs) {
+    return timed(() -> hook.onHeadOutputs(layer, segment, outputs));
   }
 
   private void time(Runnable call) {

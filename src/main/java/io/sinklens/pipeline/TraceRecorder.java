@@ -5,9 +5,8 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.SafetensorsWriter;
 import io.sinklens.model.decoder.AttentionHook;
-import io.sinklens.model.decoder.AttentionParts;
 import io.sinklens.model.decoder.LlamaDecoder;
-import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.nio.file.Path;
@@ -26,7 +25,6 @@ final class TraceRecorder {
   private final int imageEnd;
   private final int tokens;
   private final Map<String, Tensor> tensors = new LinkedHashMap<>();
-  private int firstQuery; // Of the pass being recorded, among the prompt's tokens.
   private boolean recording;
 
   /** Numbers in C order. */
@@ -59,9 +57,8 @@ final class TraceRecorder {
       }
 
       @Override
-      public void onPass(Pass pass) {
-        firstQuery = pass.prefix().length();
-        recording = firstQuery + pass.queries() <= tokens && !generates(pass);
+      public void onSegment(Segment segment) {
+        recording = segment.isPrefix() || segment.keys() <= tokens; // Else it is a generated token.
       }
 
       @Override
@@ -71,20 +68,20 @@ final class TraceRecorder {
       }
 
       @Override
-      public void onHiddenStates(int layer, NDArray hiddenStates) {
+      public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
         if (!recording) {
           return;
         }
         if (layer < decoder.config().numHiddenLayers()) {
-          put("decoder." + layer + ".input", hiddenStates);
+          put("decoder." + layer + ".input", segment, hiddenStates);
         } else {
-          put("logits", decoder.logits(hiddenStates));
+          put("logits", segment, decoder.logits(hiddenStates));
         }
       }
 
       @Override
-      public AttentionParts onWeights(int layer, AttentionParts weights) {
-        putWeights("decoder." + layer + ".attention", weights);
+      public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+        putWeights("decoder." + layer + ".attention", segment, weights);
         return weights;
       }
     };
@@ -99,8 +96,8 @@ final class TraceRecorder {
       }
 
       @Override
-      public AttentionParts onWeights(int layer, AttentionParts weights) {
-        putWeights("decoder." + layer + ".attention_used", weights);
+      public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+        putWeights("decoder." + layer + ".attention_used", segment, weights);
         return weights;
       }
     };
@@ -122,43 +119,33 @@ final class TraceRecorder {
     }
   }
 
-  /** Whether a pass runs a generated token: it begins past the prompt's own tokens. */
-  private boolean generates(Pass pass) {
-    return pass.prefix().length() + pass.ownKeys() > tokens;
-  }
-
-  /** Puts {@code [1, query, width]} into the rows of {@code [token, width]}. */
-  private void put(String name, NDArray part) {
-    int width = (int) part.getShape().get(2);
+  /** Puts {@code [query, width]} into the rows of {@code [token, width]}. */
+  private void put(String name, Segment segment, NDArray part) {
+    int width = (int) part.getShape().get(1);
     Tensor whole =
         tensors.computeIfAbsent(
             name, n -> new Tensor(new long[] {tokens, width}, new float[tokens * width]));
     float[] values = operators.to(part, Dtype.FLOAT32).toFloatArray();
-    System.arraycopy(values, 0, whole.values(), firstQuery * width, values.length);
+    System.arraycopy(values, 0, whole.values(), segment.firstSlot() * width, values.length);
   }
 
-  /** Puts {@code [1, heads, query, key]} of both parts into {@code [heads, token, token]}. */
-  private void putWeights(String name, AttentionParts weights) {
+  /** Puts {@code [heads, query, key]} into {@code [heads, token, token]}. */
+  private void putWeights(String name, Segment segment, NDArray weights) {
     if (!recording) {
       return;
     }
-    int heads = (int) weights.own().getShape().get(1);
-    int queries = (int) weights.own().getShape().get(2);
-    int prefixKeys = (int) weights.prefix().getShape().get(3);
-    int ownKeys = (int) weights.own().getShape().get(3);
+    int heads = (int) weights.getShape().get(0);
+    int keys = segment.keys();
     Tensor whole =
         tensors.computeIfAbsent(
             name,
             n ->
                 new Tensor(new long[] {heads, tokens, tokens}, new float[heads * tokens * tokens]));
-    float[] prefix = prefixKeys == 0 ? new float[0] : weights.prefix().toFloatArray();
-    float[] own = weights.own().toFloatArray();
+    float[] values = weights.toFloatArray();
     for (int h = 0; h < heads; h++) {
-      for (int q = 0; q < queries; q++) {
-        int row = h * queries + q;
-        int to = (h * tokens + firstQuery + q) * tokens;
-        System.arraycopy(prefix, row * prefixKeys, whole.values(), to, prefixKeys);
-        System.arraycopy(own, row * ownKeys, whole.values(), to + prefixKeys, ownKeys);
+      for (int q = 0; q < segment.queries(); q++) {
+        int to = (h * tokens + segment.firstSlot() + q) * tokens;
+        System.arraycopy(values, (h * segment.queries() + q) * keys, whole.values(), to, keys);
       }
     }
   }

@@ -2,35 +2,30 @@ package io.sinklens.sink;
 
 import ai.djl.ndarray.NDArray;
 import io.sinklens.model.decoder.AttentionHook;
-import io.sinklens.model.decoder.AttentionParts;
-import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Operators;
 import java.util.Optional;
-import org.jspecify.annotations.Nullable;
 
 /**
  * What visual sinks and other image tokens add to the residual stream through each head: {@code
  * ‖α_ij · x_j · W_V · W_O‖}, means over tokens and over the queries that gave answer tokens.
  *
- * <p>Records the weights it is shown, for one batch.
+ * <p>Records the weights it is shown, for its rows.
  */
 public final class Contributions implements AttentionHook {
-  private static final int GROUPS = 3; // As in SinkDetector.prefixGroups.
-
   private final Operators operators;
   private final SinkDetector sinks;
   private final ValueNorms norms;
   private final int heads;
   private final double[][][] sums; // [row][layer][head · 3 + group]
   private final int[] queries; // [row], those that gave an answer token
-  private @Nullable Pass pass;
 
   /**
-   * Prepares for one batch.
+   * Prepares for its rows.
    *
    * @param sinks the sinks of its rows
    * @param norms of what all rows begin with
-   * @param rows rows of the batch
+   * @param rows how many
    * @param layers layers of the decoder
    * @param heads query heads of a layer
    */
@@ -40,7 +35,7 @@ public final class Contributions implements AttentionHook {
     this.sinks = sinks;
     this.norms = norms;
     this.heads = heads;
-    sums = new double[rows][layers][GROUPS * heads];
+    sums = new double[rows][layers][KeyGroupSums.GROUPS * heads];
     queries = new int[rows];
   }
 
@@ -50,28 +45,27 @@ public final class Contributions implements AttentionHook {
   }
 
   @Override
-  public void onPass(Pass pass) {
-    this.pass = pass;
-    for (int r = 0; r < queries.length; r++) {
-      queries[r] += pass.answerQuery(r) >= 0 ? 1 : 0;
+  public void onSegment(Segment segment) {
+    for (int query : segment.answerQueries()) {
+      queries[segment.token(query).row()]++;
     }
   }
 
   @Override
-  public AttentionParts onWeights(int layer, AttentionParts weights) {
-    if (pass == null) {
-      throw new IllegalStateException("Cannot see weights before a pass");
-    }
-    NDArray prefix = weights.prefix();
-    float[] ofGroups =
-        operators
-            .pickQueries(prefix, pass.answerQueries(prefix.getManager()))
-            .mul(norms.at(layer)) // [row, heads, prefix key]
-            .matMul(sinks.prefixGroups(layer)) // [row, heads, group]
-            .toFloatArray();
-    for (int r = 0; r < queries.length; r++) {
-      for (int i = 0; pass.answerQuery(r) >= 0 && i < GROUPS * heads; i++) {
-        sums[r][layer][i] += ofGroups[r * GROUPS * heads + i];
+  public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+    int[] answering = segment.answerQueries();
+    if (answering.length > 0) {
+      NDArray contributed = operators.scaleKeys(weights, norms.at(layer));
+      float[] ofGroups = // [heads, query, group]
+          sinks.sums(layer, segment, contributed).byGroup().toFloatArray();
+      for (int query : answering) {
+        double[] ofRow = sums[segment.token(query).row()][layer];
+        for (int h = 0; h < heads; h++) {
+          for (int g = 0; g < KeyGroupSums.GROUPS; g++) {
+            ofRow[KeyGroupSums.GROUPS * h + g] +=
+                ofGroups[(h * segment.queries() + query) * KeyGroupSums.GROUPS + g];
+          }
+        }
       }
     }
     return weights;
@@ -94,7 +88,10 @@ public final class Contributions implements AttentionHook {
     float[] means = new float[heads];
     for (int h = 0; h < heads; h++) {
       means[h] =
-          (float) (sums[row][layer][GROUPS * h + group] / tokens / Math.max(1, queries[row]));
+          (float)
+              (sums[row][layer][KeyGroupSums.GROUPS * h + group]
+                  / tokens
+                  / Math.max(1, queries[row]));
     }
     return Optional.of(means);
   }

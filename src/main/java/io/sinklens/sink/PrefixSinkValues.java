@@ -3,6 +3,7 @@ package io.sinklens.sink;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Operators;
 import java.util.List;
 
@@ -18,7 +19,7 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
   private final Operators operators;
   private final NDManager manager;
   private final NDArray dimensions; // [dimension]
-  private final NDArray[] values; // by layer, [1, prefix key]
+  private final NDArray[] values; // by layer, [prefix key]
 
   /**
    * Prepares for one prefix pass.
@@ -59,17 +60,17 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
   }
 
   @Override
-  public void onHiddenStates(int layer, NDArray hiddenStates) {
+  public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
     values[layer] = valuesOf(hiddenStates);
     values[layer].attach(manager);
   }
 
-  /** Sink values of hidden states: {@code [row, token, hidden]} to {@code [row, token]}. */
+  /** Sink values of hidden states: {@code [token, hidden]} to {@code [token]}. */
   NDArray valuesOf(NDArray hiddenStates) {
     return operators.sinkValues(hiddenStates, dimensions, RMS_EPSILON);
   }
 
-  /** Sink values entering a layer from the first layer with sinks on: {@code [1, prefix key]}. */
+  /** Sink values entering a layer from the first layer with sinks on: {@code [prefix key]}. */
   NDArray at(int layer) {
     return values[layer];
   }

@@ -1,14 +1,8 @@
 package io.sinklens.sink;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDArrays;
-import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.index.NDIndex;
-import ai.djl.ndarray.types.DataType;
-import ai.djl.ndarray.types.Shape;
-import io.sinklens.model.decoder.AttentionParts;
-import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.sink.SinkRule.SinkTokens;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
@@ -17,28 +11,44 @@ import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
 /**
- * The sinks of one batch: which keys they are, layer by layer, and what attention they receive.
+ * The sinks of some rows on one image: which keys they are, layer by layer, and what attention they
+ * receive.
  *
- * <p>Rows share a prefix and its sink values, and each has a rule of its own. Made for one batch
- * and closed with it; shown every pass and every layer's hidden states in order.
+ * <p>Rows share a prefix and its sink values; each has a rule of its own, and rows of one rule
+ * share its groups of keys. Shown every segment and every layer's hidden states in order.
  */
 public final class SinkDetector implements AutoCloseable {
   private final Operators operators;
   private final NDManager manager;
   private final PrefixSinkValues prefix;
   private final int imageStart;
-  private final List<SinkRule> rules;
+  private final List<SinkRule> rules; // by row
+  private final List<SinkRule> choices; // The different ones among them.
   private final int[] promptLengths;
-  private final NDArray smallest; // [row, 1]
-  private final NDArray[] prefixGroups; // by layer, [row, prefix key, 3]
-  private final NDArray[] ownSinks; // by layer, [row, 1, capacity, 1]
-  private final NDArray[] promptValues; // by layer, [row, own prompt key]
-  private @Nullable NDArray sinkable; // [row, query]: 1 where the rule looks at the token
-  private @Nullable NDArray positions; // [row, query]
-  private int ownKeys;
+  private final NDArray least; // [choice]
+  private final NDArray[] groups; // by layer, [choice, slot, group]
+  private final NDArray[] visualSinkCounts; // by layer, [choice]
+  private final PromptValues[] prompts; // by row
+  private int capacity;
+  private int markedSlots;
+  private @Nullable NDArray leastOfTokens; // [query] of the segment under way
+  private @Nullable PromptValues underWay;
+  private @Nullable Segment chosenFor;
+  private @Nullable NDArray choicesOfQueries;
+
+  /** Sink values of a segment with prompts in it. */
+  private static final class PromptValues {
+    private final NDArray[] byLayer; // [query]
+    private final List<Segment.Token> tokens;
+
+    PromptValues(int layers, List<Segment.Token> tokens) {
+      byLayer = new NDArray[layers];
+      this.tokens = tokens;
+    }
+  }
 
   /**
-   * Prepares for one batch.
+   * Prepares for rows.
    *
    * @param prefix sink values of what all rows begin with
    * @param imageStart position of the first image token in the prefix; the image ends with it
@@ -56,15 +66,16 @@ public final class SinkDetector implements AutoCloseable {
     this.imageStart = imageStart;
     this.rules = List.copyOf(rules);
     this.promptLengths = promptLengths.clone();
+    choices = rules.stream().distinct().toList();
     manager = operators.manager().newSubManager();
-    float[] thresholds = new float[rules.size()];
-    for (int r = 0; r < thresholds.length; r++) {
-      thresholds[r] = rules.get(r).smallest();
+    float[] thresholds = new float[choices.size()];
+    for (int c = 0; c < thresholds.length; c++) {
+      thresholds[c] = choices.get(c).smallest();
     }
-    smallest = manager.create(thresholds, new Shape(thresholds.length, 1));
-    prefixGroups = new NDArray[prefix.layers()];
-    ownSinks = new NDArray[prefix.layers()];
-    promptValues = new NDArray[prefix.layers()];
+    least = manager.create(thresholds);
+    groups = new NDArray[prefix.layers()];
+    visualSinkCounts = new NDArray[prefix.layers()];
+    prompts = new PromptValues[promptLengths.length];
   }
 
   /** Whether this layer can have sinks at all. */
@@ -72,99 +83,97 @@ public final class SinkDetector implements AutoCloseable {
     return layer >= SinkRule.FIRST_LAYER && layer < prefix.layers();
   }
 
-  /** Notes which of the pass's tokens can be sinks. */
-  public void onPass(Pass pass) {
-    long[] at = pass.positions().toLongArray();
-    float[] allowed = new float[at.length];
-    int queries = pass.queries();
-    for (int i = 0; i < at.length; i++) {
-      int row = i / queries;
-      boolean prompt = at[i] < promptLengths[row];
-      boolean generated = !prompt && queries == 1; // A longer pass holds padding there.
-      boolean all = rules.get(row).tokens() == SinkTokens.ALL;
-      allowed[i] = prompt || (all && generated) ? 1 : 0;
+  /** Notes which of the segment's tokens can be sinks. */
+  public void onSegment(Segment segment) {
+    capacity = segment.capacity();
+    float[] thresholds = new float[segment.queries()];
+    boolean anyCan = false;
+    List<Segment.Token> tokens = new ArrayList<>();
+    boolean prompt = false;
+    for (int q = 0; q < thresholds.length; q++) {
+      Segment.Token token = segment.token(q);
+      tokens.add(token);
+      boolean ofPrompt = token.ownIndex() < promptLengths[token.row()];
+      boolean can = ofPrompt || rules.get(token.row()).tokens() == SinkTokens.ALL;
+      thresholds[q] = can ? rules.get(token.row()).smallest() : Float.POSITIVE_INFINITY;
+      anyCan |= can;
+      prompt |= ofPrompt;
     }
-    replace(sinkable);
-    replace(positions);
-    sinkable = manager.create(allowed, pass.positions().getShape());
-    positions = manager.create(at, pass.positions().getShape());
-    for (int layer = SinkRule.FIRST_LAYER; ownKeys == 0 && layer < ownSinks.length; layer++) {
-      ownSinks[layer] = manager.zeros(new Shape(rules.size(), 1, pass.capacity(), 1));
+    underWay = prompt ? new PromptValues(prefix.layers(), tokens) : null;
+    for (Segment.Token token : tokens) {
+      if (underWay != null && token.ownIndex() < promptLengths[token.row()]) {
+        prompts[token.row()] = underWay;
+      }
     }
-    ownKeys = pass.ownKeys();
+    if (leastOfTokens != null) {
+      leastOfTokens.close();
+      leastOfTokens = null;
+    }
+    if (anyCan || segment.firstSlot() < markedSlots) { // Other rows' marks may be there.
+      leastOfTokens = manager.create(thresholds);
+      markedSlots = Math.max(markedSlots, segment.keys());
+    }
   }
 
-  /** Finds the sinks among the pass's own tokens, entering a layer it {@link #covers}. */
-  public void onHiddenStates(int layer, NDArray hiddenStates) {
-    try (NDManager scratch = manager.newSubManager()) {
-      NDArray values = prefix.valuesOf(hiddenStates);
-      values.attach(scratch);
-      NDArray sinks = values.gte(smallest).toType(DataType.FLOAT32, false).mul(sinkable);
-      operators.cacheAppend(
-          ownSinks[layer], sinks.expandDims(1).expandDims(3), required(positions));
-      if (promptValues[layer] == null) {
-        promptValues[layer] = values;
-        values.attach(manager);
-      }
+  /** Finds the sinks among the segment's own tokens, entering a layer it {@link #covers}. */
+  public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
+    if (leastOfTokens == null) {
+      return;
+    }
+    NDArray values = prefix.valuesOf(hiddenStates);
+    operators.markSinks(groups(layer), segment.firstSlot(), values, leastOfTokens);
+    if (underWay != null) {
+      values.attach(manager);
+      underWay.byLayer[layer] = values;
     }
   }
 
   /**
    * Adds up attention by group of keys.
    *
-   * @param weights of a layer it {@link #covers}, float32
+   * @param weights of a layer it {@link #covers}, float32 {@code [heads, query, key]}
+   * @param segment whose queries they are
    */
-  public KeyGroupSums sums(int layer, AttentionParts weights) {
-    Shape shape = weights.prefix().getShape(); // [row, heads, query, prefix key]
-    NDArray groups =
-        weights
-            .prefix()
-            .reshape(shape.get(0), -1, shape.get(3))
-            .matMul(prefixGroups(layer)) // [row, heads · query, 3]
-            .reshape(shape.get(0), shape.get(1), shape.get(2), 3);
-    NDArray own =
-        weights
-            .own()
-            .reshape(shape.get(0), -1, ownKeys)
-            .matMul(ownSinks(layer).reshape(shape.get(0), ownKeys, 1))
-            .reshape(shape.get(0), shape.get(1), shape.get(2));
-    return new KeyGroupSums(
-        groups.get(new NDIndex("..., 0")),
-        groups.get(new NDIndex("..., 1")),
-        groups.get(new NDIndex("..., 2")).add(own));
+  public KeyGroupSums sums(int layer, Segment segment, NDArray weights) {
+    return new KeyGroupSums(operators.groupSums(weights, groups(layer), choices(segment)));
   }
 
   /**
-   * Where the keys of each group are in the prefix, as 0 and 1: {@code [row, prefix key, group]},
-   * groups visual sinks, visual non-sinks, text sinks.
+   * Which keys are in which group, as 0 and 1, for every different rule: {@code [choice, slot,
+   * group]}, groups visual sinks, visual non-sinks, text sinks. Text sinks after the image belong
+   * to rows that do not see each other's.
    */
-  public NDArray prefixGroups(int layer) {
-    if (prefixGroups[layer] == null) {
-      try (NDManager scratch = manager.newSubManager()) {
-        NDArray values = prefix.at(layer).duplicate();
-        values.attach(scratch);
-        NDArray sinks = values.gte(smallest).toType(DataType.FLOAT32, false); // [row, prefix key]
-        NDArray image =
-            scratch
-                .arange((int) values.getShape().get(1))
-                .gte(imageStart)
-                .toType(DataType.FLOAT32, false)
-                .expandDims(0);
-        NDArray visual = sinks.mul(image);
-        NDArray nonsinks = image.sub(visual);
-        NDArray text = sinks.sub(visual);
-        prefixGroups[layer] = NDArrays.stack(new NDList(visual, nonsinks, text), 2);
-        prefixGroups[layer].attach(manager);
-      }
+  public NDArray groups(int layer) {
+    if (groups[layer] == null) {
+      NDArray values = prefix.at(layer).duplicate();
+      values.attach(manager);
+      groups[layer] = operators.keyGroups(values, least, imageStart, capacity);
+      values.close();
     }
-    return prefixGroups[layer];
+    return groups[layer];
   }
 
-  /** Which own keys are sinks, as 0 and 1: {@code [row, 1, 1, own key]}. */
-  public NDArray ownSinks(int layer) {
-    return ownSinks[layer]
-        .get(new NDIndex(":, :, :{}", ownKeys))
-        .reshape(rules.size(), 1, 1, ownKeys);
+  /** Sinks inside the image: {@code [choice]}. */
+  public NDArray visualSinkCounts(int layer) {
+    if (visualSinkCounts[layer] == null) {
+      NDArray counts = groups(layer).sum(new int[] {1}); // [choice, group]
+      visualSinkCounts[layer] = counts.get(":, 0").duplicate();
+      counts.close();
+    }
+    return visualSinkCounts[layer];
+  }
+
+  /** Which of {@link #groups} is each query's: int64 {@code [query]}. */
+  public NDArray choices(Segment segment) {
+    if (choicesOfQueries == null || chosenFor != segment) {
+      long[] ofQueries = new long[segment.queries()];
+      for (int q = 0; q < ofQueries.length; q++) {
+        ofQueries[q] = choices.indexOf(rules.get(segment.token(q).row()));
+      }
+      chosenFor = segment;
+      choicesOfQueries = segment.scope().create(ofQueries);
+    }
+    return choicesOfQueries;
   }
 
   /** Where a row's sinks inside the image are in the prefix, rising. */
@@ -181,18 +190,23 @@ public final class SinkDetector implements AutoCloseable {
     return IntStream.range(imageStart, values.length).filter(i -> values[i] < threshold).toArray();
   }
 
-  /** Number of image tokens. */
-  public int imageTokens() {
-    return (int) prefix.at(SinkRule.FIRST_LAYER).getShape().get(1) - imageStart;
+  /** Tokens of the prefix. */
+  public int prefixLength() {
+    return (int) prefix.at(SinkRule.FIRST_LAYER).getShape().get(0);
   }
 
-  /** The sinks of one row's prompt at every layer that can have some. */
+  /** Image tokens of the prefix. */
+  public int imageTokens() {
+    return prefixLength() - imageStart;
+  }
+
+  /** The sinks of a row's prompt, from the first layer with sinks to the last. */
   public List<LayerSinks> promptSinks(int row) {
-    List<LayerSinks> layers = new ArrayList<>();
     float threshold = rules.get(row).smallest();
+    List<LayerSinks> layers = new ArrayList<>();
     for (int layer = SinkRule.FIRST_LAYER; layer < prefix.layers(); layer++) {
       float[] shared = prefix.at(layer).toFloatArray();
-      float[] own = promptValues[layer].get(row).toFloatArray();
+      float[] own = prompts[row].byLayer[layer].toFloatArray();
       List<Integer> image = new ArrayList<>();
       List<Integer> text = new ArrayList<>();
       float maxValue = 0;
@@ -204,9 +218,10 @@ public final class SinkDetector implements AutoCloseable {
           (i >= imageStart ? image : text).add(i >= imageStart ? i - imageStart : i);
         }
       }
-      for (int i = 0; i < promptLengths[row]; i++) {
-        if (own[i] >= threshold) {
-          text.add(shared.length + i);
+      for (int q = 0; q < own.length; q++) {
+        Segment.Token token = prompts[row].tokens.get(q);
+        if (token.row() == row && token.ownIndex() < promptLengths[row] && own[q] >= threshold) {
+          text.add(shared.length + token.ownIndex());
         }
       }
       layers.add(new LayerSinks(layer, image, text, maxValue));
@@ -217,18 +232,5 @@ public final class SinkDetector implements AutoCloseable {
   @Override
   public void close() {
     manager.close();
-  }
-
-  private static void replace(@Nullable NDArray array) {
-    if (array != null) {
-      array.close();
-    }
-  }
-
-  private static NDArray required(@Nullable NDArray array) {
-    if (array == null) {
-      throw new IllegalStateException("Cannot see hidden states before a pass");
-    }
-    return array;
   }
 }

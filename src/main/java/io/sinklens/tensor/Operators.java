@@ -17,6 +17,7 @@ import java.io.InputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.List;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
@@ -35,6 +36,8 @@ import java.util.zip.ZipOutputStream;
  */
 public final class Operators implements AutoCloseable {
   private static final String RESOURCE = "operators.py";
+  private static final long CAUSAL_BLOCK = 128;
+  private static final long ATTENTION_BLOCK = 256;
 
   private final PtNDManager manager;
   private final PtSymbolBlock module;
@@ -79,9 +82,9 @@ public final class Operators implements AutoCloseable {
     return run(x, "to", x, Long.valueOf(dtype.torchNumber()));
   }
 
-  /** Zeros in a type DJL may not know, in the given manager. */
-  public NDArray zeros(NDManager owner, Shape shape, Dtype dtype) {
-    return run((PtNDManager) owner, "zeros", shape.getShape(), Long.valueOf(dtype.torchNumber()));
+  /** Memory for numbers to come, of a type DJL may not know, in the given manager. */
+  public NDArray empty(NDManager owner, Shape shape, Dtype dtype) {
+    return run((PtNDManager) owner, "empty", shape.getShape(), Long.valueOf(dtype.torchNumber()));
   }
 
   /** {@code x · weightᵀ}: {@code [..., in]} and {@code [out, in]} to {@code [..., out]}. */
@@ -151,9 +154,35 @@ public final class Operators implements AutoCloseable {
     return run(x, "pad_map", x);
   }
 
-  /** Tokens after tokens: two {@code [token, hidden]} to {@code [1, token, hidden]}. */
-  public NDArray concatTokens(NDArray x, NDArray y) {
-    return run(x, "concat_tokens", x, y);
+  /** Arrays behind one another along their first dimension; at least one. */
+  public NDArray concat(List<NDArray> parts) {
+    return run(parts.get(0), "concat", (Object) parts.toArray(new PtNDArray[0]));
+  }
+
+  /** A view of rows {@code [begin, end)} of the first dimension. */
+  public NDArray rows(NDArray x, int begin, int end) {
+    return run(x, "rows", x, Long.valueOf(begin), Long.valueOf(end));
+  }
+
+  /** Which rows of {@code [row, hidden]} hold finite numbers only. */
+  public boolean[] finiteRows(NDArray x) {
+    float[] sums = run(x, "sum_rows", x).toFloatArray();
+    boolean[] finite = new boolean[sums.length];
+    for (int i = 0; i < sums.length; i++) {
+      finite[i] = Float.isFinite(sums[i]);
+    }
+    return finite;
+  }
+
+  /** {@code [row, hidden]} with some rows made not a number. */
+  public NDArray spoilRows(NDArray x, int[] rows) {
+    long[] which = Arrays.stream(rows).asLongStream().toArray();
+    return run(x, "spoil_rows", x, x.getManager().create(which));
+  }
+
+  /** Puts rows in place of others, from one on. */
+  public void putRows(NDArray x, int begin, NDArray rows) {
+    run(rows, "put_rows", x, Long.valueOf(begin), rows).close();
   }
 
   /**
@@ -170,22 +199,6 @@ public final class Operators implements AutoCloseable {
   /** One token {@code [hidden]} after each row: {@code [height, width, hidden]}, a column wider. */
   public NDArray endRows(NDArray x, NDArray token) {
     return run(x, "end_rows", x, token);
-  }
-
-  /**
-   * One token of every row: {@code [row, token, hidden]}, int64 {@code [row]} to {@code [row,
-   * hidden]}.
-   */
-  public NDArray pickTokens(NDArray x, NDArray tokens) {
-    return run(x, "pick_tokens", x, tokens);
-  }
-
-  /**
-   * One query of every row: {@code [row, heads, query, key]}, int64 {@code [row]} to {@code [row,
-   * heads, key]}.
-   */
-  public NDArray pickQueries(NDArray x, NDArray queries) {
-    return run(x, "pick_queries", x, queries);
   }
 
   /** Root-mean-square norm, in float32 up to the product with {@code weight}. */
@@ -224,7 +237,7 @@ public final class Operators implements AutoCloseable {
    *
    * @param positions int64 {@code [3, token]}
    * @param sections how many frequencies turn by the first, second and third position
-   * @return float32 {@code [1, token, headSize]}, the head size twice the sum of the sections
+   * @return float32 {@code [token, headSize]}, the head size twice the sum of the sections
    */
   public NDArray sectionedRopeAngles(NDArray positions, double theta, List<Integer> sections) {
     long[] sizes = sections.stream().mapToLong(Integer::longValue).toArray();
@@ -237,75 +250,109 @@ public final class Operators implements AutoCloseable {
    *
    * @param positions int64 {@code [token, row and column]}
    * @param headSize a multiple of 4
-   * @return float32 {@code [1, token, headSize]}
+   * @return float32 {@code [token, headSize]}
    */
   public NDArray planeRopeAngles(NDArray positions, double theta, int headSize) {
     return run(positions, "plane_rope_angles", positions, theta, Long.valueOf(headSize));
   }
 
+  /** The sine of angles {@code [token, headSize]} as {@link #rope} wants it. */
+  public NDArray ropeSin(NDArray angles, Dtype dtype) {
+    return run(angles, "rope_sin", angles, Long.valueOf(dtype.torchNumber()));
+  }
+
   /**
-   * Turns the two halves of every head by its position's angle.
+   * Turns the two halves of every head by its token's angle.
    *
-   * @param x {@code [row, heads, token, headSize]}
-   * @param cos {@code [row or 1, token, headSize]}
-   * @param sin as {@code cos}
+   * @param x {@code [token, heads, headSize]}
+   * @param cos of the angles, {@code [token, headSize]}
+   * @param sin of the angles, by {@link #ropeSin}
    */
   public NDArray rope(NDArray x, NDArray cos, NDArray sin) {
     return run(x, "rope", x, cos, sin);
   }
 
-  /** Attention of every query to every key, all {@code [row, heads, token, headSize]}. */
-  public NDArray attention(NDArray query, NDArray key, NDArray value, double scale) {
-    return run(query, "attention", query, key, value, scale);
-  }
-
   /**
-   * Attention of each query to the keys up to its own.
+   * Attention of every query to every key.
    *
    * @param query {@code [row, heads, token, headSize]}
-   * @param key {@code [row, key-value heads, token, headSize]}
+   * @param key {@code [row, heads, key, headSize]}, not necessarily as many
    * @param value as {@code key}
+   * @return {@code [row, heads, token, headSize]}
    */
-  public NDArray causalAttention(NDArray query, NDArray key, NDArray value, double scale) {
-    return run(query, "causal_attention", query, key, value, scale);
+  public NDArray attention(NDArray query, NDArray key, NDArray value, double scale) {
+    return run(query, "attention", query, key, value, scale, ATTENTION_BLOCK);
   }
 
   /**
-   * Attention to a prefix all rows share and to each row's own keys, weights never written out.
+   * Attention of each query to the keys up to its own, which begin where the cache does.
    *
-   * @param query {@code [row, heads, query, headSize]}
-   * @param prefixKey {@code [key-value heads, prefix key, headSize]}, all visible
-   * @param prefixValue as {@code prefixKey}
-   * @param ownKey {@code [row, key-value heads, own key, headSize]}
-   * @param ownValue as {@code ownKey}
-   * @param mask {@code [row, 1, query, own key]}, added to the own scores
-   * @return {@code [row, heads, query, headSize]}
+   * @param query {@code [token, heads, headSize]}, of which {@code [begin, end)} ask
+   * @param keys {@code [key-value heads, capacity, headSize]}
+   * @param values as {@code keys}
+   * @return {@code [query, heads · headSize]}
    */
-  public NDArray sharedAttention(
+  public NDArray causalAttend(
+      NDArray query, int begin, int end, NDArray keys, NDArray values, double scale) {
+    return run(
+        query,
+        "causal_attend",
+        query,
+        Long.valueOf(begin),
+        Long.valueOf(end),
+        keys,
+        values,
+        scale,
+        CAUSAL_BLOCK);
+  }
+
+  /**
+   * Attention to the keys a mask leaves.
+   *
+   * @param query {@code [token, heads, headSize]}, of which {@code [begin, end)} ask
+   * @param keys {@code [key-value heads, capacity, headSize]}, the first {@code slots} of which are
+   *     there
+   * @param values as {@code keys}
+   * @param mask added to scores, {@code [query, slot]}; {@code [1, 1]} where nothing is hidden
+   * @return {@code [query, heads · headSize]}
+   */
+  public NDArray attend(
       NDArray query,
-      NDArray prefixKey,
-      NDArray prefixValue,
-      NDArray ownKey,
-      NDArray ownValue,
+      int begin,
+      int end,
+      NDArray keys,
+      NDArray values,
+      int slots,
       NDArray mask,
       double scale) {
     return run(
-        query, "shared_attention", query, prefixKey, prefixValue, ownKey, ownValue, mask, scale);
+        query,
+        "attend",
+        query,
+        Long.valueOf(begin),
+        Long.valueOf(end),
+        keys,
+        values,
+        Long.valueOf(slots),
+        mask,
+        scale);
   }
 
   /**
-   * The scores of {@link #sharedAttention} written out, prefix keys before own keys.
-   *
-   * @return {@code [row, heads, query, prefix key + own key]}, in the model's type
+   * The scores of {@link #attend} written out: {@code [heads, query, slot]}, in the model's type.
    */
   public NDArray attentionScores(
-      NDArray query, NDArray prefixKey, NDArray ownKey, NDArray mask, double scale) {
-    return run(query, "attention_scores", query, prefixKey, ownKey, mask, scale);
-  }
-
-  /** Both parts of attention side by side, prefix keys before own keys. */
-  public NDArray concatKeys(NDArray prefix, NDArray own) {
-    return run(prefix, "concat_keys", prefix, own);
+      NDArray query, int begin, int end, NDArray keys, int slots, NDArray mask, double scale) {
+    return run(
+        query,
+        "attention_scores",
+        query,
+        Long.valueOf(begin),
+        Long.valueOf(end),
+        keys,
+        Long.valueOf(slots),
+        mask,
+        scale);
   }
 
   /** Softmax over the last dimension, computed and returned in float32. */
@@ -316,37 +363,42 @@ public final class Operators implements AutoCloseable {
   /**
    * Values under written-out weights.
    *
-   * @param prefixWeights {@code [row, heads, query, prefix key]}
-   * @param ownWeights {@code [row, heads, query, own key]}
-   * @param prefixValue {@code [key-value heads, prefix key, headSize]}
-   * @param ownValue {@code [row, key-value heads, own key, headSize]}
-   * @return {@code [row, heads, query, headSize]} in the values' type
+   * @param weights {@code [heads, query, slot]}
+   * @param values {@code [key-value heads, capacity, headSize]}
+   * @return {@code [query, heads · headSize]} in the values' type
    */
-  public NDArray attend(
-      NDArray prefixWeights, NDArray ownWeights, NDArray prefixValue, NDArray ownValue) {
-    return run(prefixWeights, "attend", prefixWeights, ownWeights, prefixValue, ownValue);
+  public NDArray weightedValues(NDArray weights, NDArray values) {
+    return run(weights, "weighted_values", weights, values);
   }
 
   /**
-   * Writes keys or values into a cache in place.
+   * Writes keys and values into a cache in place; numbers that are not finite become 0.
    *
-   * @param cache {@code [row, key-value heads, capacity, headSize]}
-   * @param value {@code [row, key-value heads, token, headSize]}
-   * @param positions where each token goes, int64 {@code [row, token]}
+   * @param keys {@code [key-value heads, capacity, headSize]}
+   * @param values as {@code keys}
+   * @param newKeys {@code [token, key-value heads, headSize]}, of which {@code [begin, end)} go in
+   * @param newValues as {@code newKeys}
+   * @param slot where the first goes
    */
-  public void cacheAppend(NDArray cache, NDArray value, NDArray positions) {
-    run(value, "cache_append", cache, value, positions).close();
-  }
-
-  /**
-   * What {@link #sharedAttention} adds to own scores so that a query sees own keys up to its own.
-   *
-   * @param positions of the queries among the own keys, int64 {@code [row, query]}
-   * @return {@code [row, 1, query, keys]}, 0 or minus infinity
-   */
-  public NDArray causalMask(NDArray positions, int keys, Dtype dtype) {
-    return run(
-        positions, "causal_mask", positions, Long.valueOf(keys), Long.valueOf(dtype.torchNumber()));
+  public void cacheAppend(
+      NDArray keys,
+      NDArray values,
+      NDArray newKeys,
+      NDArray newValues,
+      int begin,
+      int end,
+      int slot) {
+    run(
+            newKeys,
+            "cache_append",
+            keys,
+            values,
+            newKeys,
+            newValues,
+            Long.valueOf(begin),
+            Long.valueOf(end),
+            Long.valueOf(slot))
+        .close();
   }
 
   /**
@@ -358,12 +410,23 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
+   * Logits with some tokens of some rows out of reach.
+   *
+   * @param logits {@code [row, vocabulary]}
+   * @param rows which, int64
+   * @param tokens which, int64
+   */
+  public NDArray forbid(NDArray logits, NDArray rows, NDArray tokens) {
+    return run(logits, "forbid", logits, rows, tokens);
+  }
+
+  /**
    * How far the largest of some dimensions stands out of each hidden state: {@code max_d |x_d| /
    * sqrt(mean(x²) + eps)}, in float32.
    *
-   * @param x {@code [row, token, hidden]}
+   * @param x {@code [token, hidden]}
    * @param dimensions int64 {@code [dimension]}
-   * @return {@code [row, token]}
+   * @return {@code [token]}
    */
   public NDArray sinkValues(NDArray x, NDArray dimensions, double eps) {
     return run(x, "sink_values", x, dimensions, eps);
@@ -373,12 +436,129 @@ public final class Operators implements AutoCloseable {
    * How far a token moves the residual stream for each unit of attention a head gives it: the
    * length of its value behind the output projection, in float32.
    *
-   * @param values {@code [1, key-value heads, token, headSize]}
+   * @param values {@code [token, key-value heads, headSize]}
    * @param output {@code [hidden, heads · headSize]}
    * @return {@code [heads, token]}
    */
   public NDArray valueNorms(NDArray values, NDArray output) {
     return run(values, "value_norms", values, output);
+  }
+
+  /**
+   * Groups of keys, as 0 and 1, before any row has come.
+   *
+   * @param values sink values of the prefix, float32 {@code [prefix key]}
+   * @param least from which value on a token is a sink, float32 {@code [choice]}
+   * @param imageStart first image token; all after it are image tokens
+   * @param capacity slots of the cache
+   * @return {@code [choice, slot, group]}: visual sinks, visual non-sinks, text sinks
+   */
+  public NDArray keyGroups(NDArray values, NDArray least, int imageStart, int capacity) {
+    return run(
+        values, "key_groups", values, least, Long.valueOf(imageStart), Long.valueOf(capacity));
+  }
+
+  /**
+   * Marks tokens after the image as text sinks, or not, in place.
+   *
+   * @param groups by {@link #keyGroups}
+   * @param slot of the first
+   * @param values sink values {@code [token]}
+   * @param least from which value on each is a sink {@code [token]}
+   */
+  public void markSinks(NDArray groups, int slot, NDArray values, NDArray least) {
+    run(values, "mark_sinks", groups, Long.valueOf(slot), values, least).close();
+  }
+
+  /**
+   * Attention added up by group of keys.
+   *
+   * @param weights {@code [heads, query, key]}, float32
+   * @param groups by {@link #keyGroups}
+   * @param choice which groups are a query's, int64 {@code [query]}
+   * @return {@code [heads, query, group]}
+   */
+  public NDArray groupSums(NDArray weights, NDArray groups, NDArray choice) {
+    return run(weights, "group_sums", weights, groups, choice);
+  }
+
+  /**
+   * Which heads are image-centric for which queries.
+   *
+   * @param sums by {@link #groupSums}
+   * @param settings of rows, {@code [row, 5]}: whether the released code is followed (1) or the
+   *     paper (0), least non-sink ratio, largest sink share, least image attention, whether no
+   *     visual sink is needed (1)
+   * @param rows the query's row, int64 {@code [query]}
+   * @param visualSinks how many each choice of groups has {@code [choice]}
+   * @param choice the query's, int64 {@code [query]}
+   * @param epsilon what the released code adds to the attention of an image
+   * @return 1 where chosen, else 0: {@code [heads, query]}
+   */
+  public NDArray selectHeads(
+      NDArray sums,
+      NDArray settings,
+      NDArray rows,
+      NDArray visualSinks,
+      NDArray choice,
+      double epsilon) {
+    return run(sums, "select_heads", sums, settings, rows, visualSinks, choice, epsilon);
+  }
+
+  /**
+   * Moves attention from sinks to visual non-sinks.
+   *
+   * @param weights {@code [heads, query, key]}, float32
+   * @param sums by {@link #groupSums}
+   * @param groups by {@link #keyGroups}
+   * @param choice the query's, int64 {@code [query]}
+   * @param selected {@code [heads, query]}, 1 or 0
+   * @param share of every sink's attention to move {@code [query]}
+   */
+  public NDArray redistribute(
+      NDArray weights,
+      NDArray sums,
+      NDArray groups,
+      NDArray choice,
+      NDArray selected,
+      NDArray share) {
+    return run(weights, "redistribute", weights, sums, groups, choice, selected, share);
+  }
+
+  /**
+   * Weights as if some prefix keys were not there.
+   *
+   * @param weights {@code [heads, query, key]}, float32
+   * @param kept 0 where a row loses a key, else 1: {@code [row, prefix key]}
+   * @param rows the query's row, int64 {@code [query]}
+   */
+  public NDArray knockOut(NDArray weights, NDArray kept, NDArray rows) {
+    return run(weights, "knock_out", weights, kept, rows);
+  }
+
+  /**
+   * Means over heads: {@code [heads, query, key]} to {@code [chosen query, key]}.
+   *
+   * @param queries which, int64
+   * @param begin first key
+   * @param end after the last key
+   */
+  public NDArray meanOverHeads(NDArray weights, NDArray queries, int begin, int end) {
+    return run(
+        weights, "mean_over_heads", weights, queries, Long.valueOf(begin), Long.valueOf(end));
+  }
+
+  /** Weights {@code [heads, query, key]} on the first keys times {@code [heads, prefix key]}. */
+  public NDArray scaleKeys(NDArray weights, NDArray factors) {
+    return run(weights, "scale_keys", weights, factors);
+  }
+
+  /**
+   * Of some queries the sums {@code [heads, query, 3]} and the selection {@code [heads, query]}:
+   * {@code [heads, chosen query, 4]}.
+   */
+  public NDArray noteQueries(NDArray sums, NDArray selected, NDArray queries) {
+    return run(sums, "note_queries", sums, selected, queries);
   }
 
   @Override
@@ -418,6 +598,9 @@ public final class Operators implements AutoCloseable {
     }
     if (operand instanceof Double number) {
       return IValue.from(number);
+    }
+    if (operand instanceof PtNDArray[] arrays) {
+      return IValue.listFrom(arrays);
     }
     if (operand instanceof long[] numbers) {
       return IValue.listFrom(numbers);

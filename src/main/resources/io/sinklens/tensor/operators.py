@@ -4,8 +4,8 @@ class Operators(Module):
 
   # TorchScript, read as text by Operators.java: one method an operator, torch.NAME an aten operator.
   # dtypes are torch's numbers: 4 int64, 5 float16, 6 float32, 7 float64, 15 bfloat16.
-  # Letters of shapes: R rows, H heads, K key-value heads, G = H / K, S queries, P keys of the shared
-  # prefix, T keys of the rows' own, D head size.
+  # Letters of shapes: R rows, H heads, K key-value heads, G = H / K, S tokens, Q queries, T keys,
+  # D head size.
 
   # --- Storage
 
@@ -21,16 +21,27 @@ class Operators(Module):
   def to(self: __torch__.Operators, x: Tensor, dtype: int) -> Tensor:
     return torch.to(x, dtype, False, False, None)
 
-  def zeros(self: __torch__.Operators, shape: List[int], dtype: int) -> Tensor:
-    return torch.zeros(shape, dtype=dtype, layout=None, device=None, pin_memory=None)
-
   # --- Layers
 
   def linear(self: __torch__.Operators, x: Tensor, weight: Tensor) -> Tensor:
-    return torch.linear(x, weight)
+    return self.multiply(x, weight, None)
 
   def linear_bias(self: __torch__.Operators, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.linear(x, weight, bias)
+    return self.multiply(x, weight, bias)
+
+  # The library multiplies bfloat16 matrices up to a quarter slower where their rows are many and do not
+  # come in sixteens, so rows of zeros fill them up.
+  def multiply(self: __torch__.Operators, x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
+    shape = torch.size(x)
+    rows = torch.floordiv(torch.numel(x), torch.size(x, -1))
+    over = torch.remainder(rows, 16)
+    if torch.__and__(torch.__and__(torch.eq(ops.prim.dtype(x), 15), torch.gt(rows, 64)), torch.gt(over, 0)):
+      filled = torch.constant_pad_nd(torch.reshape(x, [rows, -1]), [0, 0, 0, torch.sub(16, over)], 0)
+      _0 = torch._set_item(shape, -1, torch.size(weight, 0))
+      y = torch.reshape(torch.slice(torch.linear(filled, weight, bias), 0, 0, rows, 1), shape)
+    else:
+      y = torch.linear(x, weight, bias)
+    return y
 
   def embedding(self: __torch__.Operators, ids: Tensor, weight: Tensor) -> Tensor:
     return torch.embedding(weight, ids, -1, False, False)
@@ -63,9 +74,24 @@ class Operators(Module):
   def pad_map(self: __torch__.Operators, x: Tensor) -> Tensor:
     return torch.constant_pad_nd(x, [0, 0, 0, 1, 0, 1], 0)
 
-  # Text before an image: [S, hidden] and [T, hidden] to [1, S + T, hidden].
-  def concat_tokens(self: __torch__.Operators, x: Tensor, y: Tensor) -> Tensor:
-    return torch.unsqueeze(torch.cat([x, y], 0), 0)
+  # Parts behind one another: each [.., hidden] to [sum, hidden].
+  def concat(self: __torch__.Operators, parts: List[Tensor]) -> Tensor:
+    return torch.cat(parts, 0)
+
+  # Rows begin to end.
+  def rows(self: __torch__.Operators, x: Tensor, begin: int, end: int) -> Tensor:
+    return torch.slice(x, 0, begin, end, 1)
+
+  # Float32 sums over rows, as small as numbers can be: [S, hidden] to [S].
+  def sum_rows(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.sum(torch.mul(x, 0), [-1], False, dtype=6)
+
+  def spoil_rows(self: __torch__.Operators, x: Tensor, rows: Tensor) -> Tensor:
+    return torch.index_fill(x, 0, rows, nan)
+
+  # Puts y into rows of x from one on, in place.
+  def put_rows(self: __torch__.Operators, x: Tensor, begin: int, y: Tensor) -> Tensor:
+    return torch.copy_(torch.slice(x, 0, begin, torch.add(begin, torch.size(y, 0)), 1), y, False)
 
   # A map of features laid over a smaller grid, half-pixel centres: [rows, columns, hidden].
   def resize_map(self: __torch__.Operators, x: Tensor, rows: int, columns: int) -> Tensor:
@@ -77,21 +103,12 @@ class Operators(Module):
   def end_rows(self: __torch__.Operators, x: Tensor, token: Tensor) -> Tensor:
     return torch.cat([x, torch.expand(token, [torch.size(x, 0), 1, -1])], 1)
 
-  # One hidden state a row: x [R, S, hidden], tokens [R] to [R, hidden].
-  def pick_tokens(self: __torch__.Operators, x: Tensor, tokens: Tensor) -> Tensor:
-    rows = torch.arange(0, torch.size(x, 0), 1, dtype=4, layout=None, device=None, pin_memory=None)
-    return torch.index(x, annotate(List[Optional[Tensor]], [rows, tokens]))
-
-  # The attention of one query a row: x [R, H, S, T], queries [R] to [R, H, T].
-  def pick_queries(self: __torch__.Operators, x: Tensor, queries: Tensor) -> Tensor:
-    rows = torch.arange(0, torch.size(x, 0), 1, dtype=4, layout=None, device=None, pin_memory=None)
-    return torch.index(x, annotate(List[Optional[Tensor]], [rows, None, queries]))
-
   # The mean square and the scaling are float32; the product with the weight is the model's dtype.
   def rms_norm(self: __torch__.Operators, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-    h = torch.to(x, 6, False, False, None)
-    scale = torch.rsqrt(torch.add(torch.mean(torch.pow(h, 2), [-1], True), eps))
-    return torch.mul(weight, torch.to(torch.mul(h, scale), ops.prim.dtype(x), False, False, None))
+    h = torch.to(x, 6, False, True, None)
+    square = torch.div(torch.square(torch.linalg_vector_norm(h, 2, [-1], True, dtype=None)), torch.size(x, -1))
+    scaled = torch.mul_(h, torch.rsqrt(torch.add(square, eps)))
+    return torch.mul(weight, torch.to(scaled, ops.prim.dtype(x), False, False, None))
 
   def layer_norm(self: __torch__.Operators, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return torch.layer_norm(x, torch.size(weight), weight, bias, eps, False)
@@ -103,7 +120,7 @@ class Operators(Module):
     return torch.gelu(x, approximate="tanh")
 
   def quick_gelu(self: __torch__.Operators, x: Tensor) -> Tensor:
-    return torch.mul(x, torch.sigmoid(torch.mul(x, 1.702)))
+    return torch.mul_(torch.sigmoid_(torch.mul(x, 1.702)), x)
 
   def silu(self: __torch__.Operators, x: Tensor) -> Tensor:
     return torch.silu(x)
@@ -118,7 +135,7 @@ class Operators(Module):
     return torch.cat([angles, angles], -1)
 
   # Angles where each token has three positions [3, S]: the first frequencies turn by the first, the
-  # next by the second, the last by the third, as many as sections says; doubled, [1, S, D], float32.
+  # next by the second, the last by the third, as many as sections says; doubled, [S, D], float32.
   def sectioned_rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, sections: List[int]) -> Tensor:
     D = torch.mul(torch.add(torch.add(sections[0], sections[1]), sections[2]), 2)
     exponents = torch.div(torch.arange(0, D, 2, dtype=6, layout=None, device=None, pin_memory=None), D)
@@ -126,105 +143,122 @@ class Operators(Module):
     angles = torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies)
     parts = torch.split_with_sizes(angles, sections, -1)
     chosen = torch.cat([torch.select(parts[0], 0, 0), torch.select(parts[1], 0, 1), torch.select(parts[2], 0, 2)], -1)
-    return torch.unsqueeze(torch.cat([chosen, chosen], -1), 0)
+    return torch.cat([chosen, chosen], -1)
 
   # Angles of positions [S, 2], row and column: each turns a quarter of the head size, doubled:
-  # [1, S, D], float32.
+  # [S, D], float32.
   def plane_rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, head_size: int) -> Tensor:
     half = torch.floordiv(head_size, 2)
     exponents = torch.div(torch.arange(0, half, 2, dtype=6, layout=None, device=None, pin_memory=None), half)
     frequencies = torch.reciprocal(torch.pow(theta, exponents))
     angles = torch.flatten(torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies), 1, -1)
-    return torch.unsqueeze(torch.cat([angles, angles], -1), 0)
+    return torch.cat([angles, angles], -1)
 
-  # x [R, H, S, D] with the halves of D turned by cos and sin [R or 1, S, D].
+  # x [..., H, D] with the halves of D turned; cos and sin [..., D], the first half of sin negated. Each
+  # product is rounded on its own, as in the published code.
   def rope(self: __torch__.Operators, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     halves = torch.chunk(x, 2, -1)
-    turned = torch.cat([torch.neg(halves[1]), halves[0]], -1)
-    return torch.add(torch.mul(x, torch.unsqueeze(cos, 1)), torch.mul(turned, torch.unsqueeze(sin, 1)))
+    swapped = torch.cat([halves[1], halves[0]], -1)
+    return torch.add(torch.mul(x, torch.unsqueeze(cos, -2)), torch.mul(swapped, torch.unsqueeze(sin, -2)))
 
-  # --- Attention over a shared prefix and the rows' own keys. A prefix of no keys is a plain pass.
+  # The sine of angles [..., D] in a dtype, as rope wants it.
+  def rope_sin(self: __torch__.Operators, angles: Tensor, dtype: int) -> Tensor:
+    halves = torch.chunk(torch.sin(angles), 2, -1)
+    return torch.to(torch.cat([torch.neg(halves[0]), halves[1]], -1), dtype, False, False, None)
 
-  # Every key visible to every query: q, k, v [R, H, S, D].
-  def attention(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return torch.scaled_dot_product_attention(q, k, v, None, 0., False, scale=scale)
+  # --- Attention of queries q[begin:end] [Q, H, D] to the first T slots of keys and values
+  # [K, capacity, D]. Written out in blocks: measured, that is faster than torch's fused kernel for the
+  # CPU, whose own products of matrices are slower than the library's.
 
-  # Query s sees keys 0 to s: q [R, H, S, D], k and v [R, K, S, D].
-  def causal_attention(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float) -> Tensor:
-    return torch.scaled_dot_product_attention(q, k, v, None, 0., True, scale=scale, enable_gqa=True)
-
-  # Weights never written out: the two parts are attended apart and merged by their log-sum-exps.
-  # q [R, H, S, D], prefix_k and prefix_v [K, P, D], own_k and own_v [R, K, T, D], mask [R, 1, S, T]
-  # added to own scores. Reads the prefix once for all rows.
-  def shared_attention(self: __torch__.Operators, q: Tensor, prefix_k: Tensor, prefix_v: Tensor, own_k: Tensor, own_v: Tensor, mask: Tensor, scale: float) -> Tensor:
-    R, H, S, D = torch.size(q)
-    K = torch.size(prefix_k, 0)
+  # Scaled scores [H, Q, T] in the model's dtype; a mask [Q, T] is added, one of [1, 1] is not.
+  def attention_scores(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, T: int, mask: Tensor, scale: float) -> Tensor:
+    _, H, D = torch.size(q)
+    Q = torch.sub(end, begin)
+    K = torch.size(keys, 0)
     G = torch.floordiv(H, K)
-    own_out, own_lse = torch._scaled_dot_product_flash_attention_for_cpu(q, torch.repeat_interleave(own_k, G, 1), torch.repeat_interleave(own_v, G, 1), 0., False, attn_mask=mask, scale=scale)
-    if torch.size(prefix_k, 1) == 0: # The kernel would end the process.
-      out = own_out
+    grouped = torch.reshape(torch.slice(q, 0, begin, end, 1), [Q, K, G, D])
+    folded = torch.reshape(torch.permute(grouped, [1, 2, 0, 3]), [K, torch.mul(G, Q), D])
+    k = torch.slice(keys, 1, 0, T, 1)
+    if torch.le(torch.mul(G, Q), 8): # Keys times queries: for so few, much the faster order.
+      turned = torch.transpose(torch.matmul(k, torch.transpose(folded, 1, 2)), 1, 2)
+      products = torch.mul(turned, scale)
     else:
-      folded = torch.reshape(torch.transpose(torch.reshape(q, [R, K, G * S, D]), 0, 1), [1, K, R * G * S, D])
-      prefix_out, prefix_lse = torch._scaled_dot_product_flash_attention_for_cpu(folded, torch.unsqueeze(prefix_k, 0), torch.unsqueeze(prefix_v, 0), 0., False, attn_mask=None, scale=scale)
-      prefix_out = torch.reshape(torch.transpose(torch.reshape(prefix_out, [K, R, G * S, D]), 0, 1), [R, H, S, D])
-      prefix_lse = torch.reshape(torch.transpose(torch.reshape(prefix_lse, [K, R, G * S]), 0, 1), [R, H, S, 1])
-      own_share = torch.sigmoid(torch.sub(torch.unsqueeze(own_lse, -1), prefix_lse))
-      merged = torch.lerp(torch.to(prefix_out, 6, False, False, None), torch.to(own_out, 6, False, False, None), own_share)
-      out = torch.to(merged, ops.prim.dtype(q), False, False, None)
-    return out
-
-  # Scaled and masked scores of both parts side by side, in the model's dtype: [R, H, S, P + T].
-  def attention_scores(self: __torch__.Operators, q: Tensor, prefix_k: Tensor, own_k: Tensor, mask: Tensor, scale: float) -> Tensor:
-    R, H, S, D = torch.size(q)
-    K = torch.size(prefix_k, 0)
-    G = torch.floordiv(H, K)
-    P = torch.size(prefix_k, 1)
-    T = torch.size(own_k, 2)
-    folded = torch.reshape(torch.transpose(torch.reshape(q, [R, K, G * S, D]), 0, 1), [K, R * G * S, D])
-    prefix = torch.matmul(folded, torch.transpose(prefix_k, 1, 2))
-    prefix = torch.reshape(torch.transpose(torch.reshape(prefix, [K, R, G * S, P]), 0, 1), [R, H, S, P])
-    own = torch.reshape(torch.matmul(torch.reshape(q, [R, K, G * S, D]), torch.transpose(own_k, 2, 3)), [R, H, S, T])
-    return torch.cat([torch.mul(prefix, scale), torch.add(torch.mul(own, scale), mask)], -1)
-
-  # Both parts side by side: [R, H, S, P] and [R, H, S, T] to [R, H, S, P + T].
-  def concat_keys(self: __torch__.Operators, prefix: Tensor, own: Tensor) -> Tensor:
-    return torch.cat([prefix, own], -1)
+      ignored = torch.zeros([1, 1, 1], dtype=ops.prim.dtype(q), layout=None, device=ops.prim.device(q), pin_memory=None)
+      products = torch.baddbmm(torch.expand(ignored, [K, torch.mul(G, Q), T]), folded, torch.transpose(k, 1, 2), beta=0, alpha=scale)
+    scores = torch.reshape(products, [K, G, Q, T])
+    if torch.eq(torch.size(mask, 1), T):
+      scores = torch.add(scores, mask)
+    else:
+      pass
+    return torch.reshape(scores, [H, Q, T])
 
   # float32 weights of scores of any dtype.
   def softmax(self: __torch__.Operators, scores: Tensor) -> Tensor:
     return torch.softmax(scores, -1, dtype=6)
 
-  # Values under weights [R, H, S, P] and [R, H, S, T], in the values' dtype: [R, H, S, D].
-  def attend(self: __torch__.Operators, prefix_weights: Tensor, own_weights: Tensor, prefix_v: Tensor, own_v: Tensor) -> Tensor:
-    R, H, S, P = torch.size(prefix_weights)
-    T = torch.size(own_weights, 3)
-    K, _, D = torch.size(prefix_v)
+  # Values under weights [H, Q, T] of any dtype, in the values' dtype: [Q, H * D].
+  def weighted_values(self: __torch__.Operators, weights: Tensor, values: Tensor) -> Tensor:
+    H, Q, T = torch.size(weights)
+    K, _, D = torch.size(values)
     G = torch.floordiv(H, K)
-    dtype = ops.prim.dtype(own_v)
-    own = torch.matmul(torch.reshape(torch.to(own_weights, dtype, False, False, None), [R, K, G * S, T]), own_v)
-    if P == 0:
-      out = own
-    else:
-      folded = torch.reshape(torch.transpose(torch.reshape(torch.to(prefix_weights, dtype, False, False, None), [R, K, G * S, P]), 0, 1), [K, R * G * S, P])
-      out = torch.add(own, torch.transpose(torch.reshape(torch.matmul(folded, prefix_v), [K, R, G * S, D]), 0, 1))
-    return torch.reshape(out, [R, H, S, D])
+    folded = torch.reshape(torch.to(weights, ops.prim.dtype(values), False, False, None), [K, torch.mul(G, Q), T])
+    sums = torch.reshape(torch.matmul(folded, torch.slice(values, 1, 0, T, 1)), [K, G, Q, D])
+    return torch.reshape(torch.permute(sums, [2, 0, 1, 3]), [Q, torch.mul(H, D)])
+
+  # Every query to the keys its mask leaves: [Q, H * D].
+  def attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, T: int, mask: Tensor, scale: float) -> Tensor:
+    scores = self.attention_scores(q, begin, end, keys, T, mask, scale)
+    return self.weighted_values(torch.softmax(scores, -1, dtype=None), values)
+
+  # The first query to the first key, the second to two, and so on, a block of queries at a time.
+  def causal_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, scale: float, block: int) -> Tensor:
+    dtype = ops.prim.dtype(q)
+    device = ops.prim.device(q)
+    later = torch.triu(torch.full([block, block], -inf, dtype=dtype, layout=None, device=device, pin_memory=None), 1)
+    none = torch.zeros([1, 1], dtype=dtype, layout=None, device=device, pin_memory=None)
+    Q = torch.sub(end, begin)
+    blocks = annotate(List[Tensor], [])
+    for i in range(torch.floordiv(torch.sub(torch.add(Q, block), 1), block)):
+      first = torch.mul(i, block)
+      last = ops.prim.min(torch.add(first, block), Q)
+      size = torch.sub(last, first)
+      scores = self.attention_scores(q, torch.add(begin, first), torch.add(begin, last), keys, last, none, scale)
+      hidden = torch.slice(torch.slice(later, 0, 0, size, 1), 1, 0, size, 1)
+      _0 = torch.add_(torch.slice(scores, 2, first, last, 1), hidden, alpha=1)
+      _1 = torch.append(blocks, self.weighted_values(torch.softmax(scores, -1, dtype=None), values))
+    return torch.cat(blocks, 0)
+
+  # Every query to every key, a block of queries at a time: q [R, H, S, D], k and v [R, H, T, D].
+  def attention(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float, block: int) -> Tensor:
+    R, H, S, D = torch.size(q)
+    T = torch.size(k, 2)
+    queries = torch.reshape(q, [torch.mul(R, H), S, D])
+    keys = torch.transpose(torch.reshape(k, [torch.mul(R, H), T, D]), 1, 2)
+    values = torch.reshape(v, [torch.mul(R, H), T, D])
+    none = torch.zeros([1, 1, 1], dtype=ops.prim.dtype(q), layout=None, device=ops.prim.device(q), pin_memory=None)
+    blocks = annotate(List[Tensor], [])
+    for i in range(torch.floordiv(torch.sub(torch.add(S, block), 1), block)):
+      first = torch.mul(i, block)
+      last = ops.prim.min(torch.add(first, block), S)
+      ignored = torch.expand(none, [torch.mul(R, H), torch.sub(last, first), T])
+      scores = torch.baddbmm(ignored, torch.slice(queries, 1, first, last, 1), keys, beta=0, alpha=scale)
+      _0 = torch.append(blocks, torch.matmul(torch.softmax(scores, -1, dtype=None), values))
+    return torch.reshape(torch.cat(blocks, 1), [R, H, S, D])
 
   # --- Key-value cache
 
-  # Writes value [R, K, S, D] into cache [R, K, capacity, D] in place; row r's token s goes to
-  # positions[r, s].
-  def cache_append(self: __torch__.Operators, cache: Tensor, value: Tensor, positions: Tensor) -> Tensor:
-    rows = torch.unsqueeze(torch.arange(0, torch.size(cache, 0), 1, dtype=4, layout=None, device=None, pin_memory=None), 1)
-    indices = annotate(List[Optional[Tensor]], [rows, None, positions])
-    return torch.index_put_(cache, indices, torch.transpose(value, 1, 2), False)
+  # Memory for numbers to come.
+  def empty(self: __torch__.Operators, shape: List[int], dtype: int) -> Tensor:
+    return torch.empty(shape, dtype=dtype, layout=None, device=None, pin_memory=None, memory_format=None)
 
-  # 0 where a query may see an own key, minus infinity where not: query positions [R, S], keys 0 to
-  # T - 1; [R, 1, S, T] in the model's dtype.
-  def causal_mask(self: __torch__.Operators, positions: Tensor, keys: int, dtype: int) -> Tensor:
-    columns = torch.arange(0, keys, 1, dtype=4, layout=None, device=None, pin_memory=None)
-    hidden = torch.gt(columns, torch.unsqueeze(positions, -1))
-    zeros = torch.zeros(torch.size(hidden), dtype=dtype, layout=None, device=None, pin_memory=None)
-    return torch.unsqueeze(torch.masked_fill(zeros, hidden, -inf), 1)
+  # Writes k[begin:end] and v[begin:end] [Q, K, D] into keys and values [K, capacity, D] in place, from
+  # a slot on. What is not finite becomes 0: a row that has failed must not spoil its neighbours' sums.
+  def cache_append(self: __torch__.Operators, keys: Tensor, values: Tensor, k: Tensor, v: Tensor, begin: int, end: int, slot: int) -> Tensor:
+    last = torch.sub(torch.add(slot, end), begin)
+    new_keys = torch.transpose(torch.slice(k, 0, begin, end, 1), 0, 1)
+    new_values = torch.transpose(torch.slice(v, 0, begin, end, 1), 0, 1)
+    _0 = torch.copy_(torch.slice(keys, 1, slot, last, 1), torch.nan_to_num(new_keys, 0., 0., 0.), False)
+    return torch.copy_(torch.slice(values, 1, slot, last, 1), torch.nan_to_num(new_values, 0., 0., 0.), False)
 
   # --- Choosing tokens
 
@@ -234,20 +268,110 @@ class Operators(Module):
     logprobs = torch.gather(torch.log_softmax(logits, -1), -1, best)
     return torch.cat([torch.to(best, 7, False, False, None), torch.to(logprobs, 7, False, False, None), torch.to(torch.amin(logits, [-1], True), 7, False, False, None)], -1)
 
+  # logits [R, V] with some tokens of some rows at the lowest number there is.
+  def forbid(self: __torch__.Operators, logits: Tensor, rows: Tensor, tokens: Tensor) -> Tensor:
+    lowest = torch.full([], -3.4028234663852886e38, dtype=6, layout=None, device=ops.prim.device(logits), pin_memory=None)
+    return torch.index_put(logits, annotate(List[Optional[Tensor]], [torch.unsqueeze(rows, 1), tokens]), lowest, False)
+
   # --- Sinks
 
   # For every head and token the length of the token's value behind the output projection, float32:
-  # values [1, K, S, D], output_w [hidden, H * D] to [H, S].
+  # values [S, K, D], output_w [hidden, H * D] to [H, S].
   def value_norms(self: __torch__.Operators, values: Tensor, output_w: Tensor) -> Tensor:
-    _, K, S, D = torch.size(values)
+    S, K, D = torch.size(values)
     H = torch.floordiv(torch.size(output_w, 1), D)
-    v = torch.repeat_interleave(torch.to(torch.squeeze(values, 0), 6, False, False, None), torch.floordiv(H, K), 0)
+    v = torch.repeat_interleave(torch.to(torch.transpose(values, 0, 1), 6, False, False, None), torch.floordiv(H, K), 0)
     w = torch.transpose(torch.reshape(torch.to(output_w, 6, False, False, None), [-1, H, D]), 0, 1)
     gram = torch.matmul(torch.transpose(w, 1, 2), w)
     return torch.sqrt(torch.clamp_min(torch.sum(torch.mul(torch.matmul(v, gram), v), [-1]), 0))
 
-  # max over dimensions of abs(x[d]) / sqrt(mean of squares + eps) in float32: x [R, S, hidden] to [R, S].
+  # max over dimensions of abs(x[d]) / sqrt(mean of squares + eps) in float32: x [Q, hidden] to [Q].
   def sink_values(self: __torch__.Operators, x: Tensor, dimensions: Tensor, eps: float) -> Tensor:
-    h = torch.to(x, 6, False, False, None)
-    scale = torch.rsqrt(torch.add(torch.mean(torch.pow(h, 2), [-1]), eps))
-    return torch.mul(torch.amax(torch.abs(torch.index_select(h, -1, dimensions)), [-1], False), scale)
+    square = torch.div(torch.square(torch.linalg_vector_norm(x, 2, [-1], False, dtype=6)), torch.size(x, -1))
+    largest = torch.amax(torch.abs(torch.to(torch.index_select(x, -1, dimensions), 6, False, False, None)), [-1], False)
+    return torch.mul(largest, torch.rsqrt(torch.add(square, eps)))
+
+  # Weights [H, Q, T] added up by group of keys: groups [N, capacity, 3] holds N choices of three groups
+  # as 0 and 1, choice [Q] says which is a query's. [H, Q, 3].
+  def group_sums(self: __torch__.Operators, weights: Tensor, groups: Tensor, choice: Tensor) -> Tensor:
+    H, Q, T = torch.size(weights)
+    N = torch.size(groups, 0)
+    columns = torch.reshape(torch.transpose(torch.slice(groups, 1, 0, T, 1), 0, 1), [T, torch.mul(N, 3)])
+    sums = torch.reshape(torch.matmul(torch.reshape(weights, [torch.mul(H, Q), T]), columns), [H, Q, N, 3])
+    if torch.eq(N, 1):
+      chosen = sums
+    else:
+      chosen = torch.gather(sums, 2, torch.expand(torch.reshape(choice, [1, Q, 1, 1]), [H, Q, 1, 3]))
+    return torch.squeeze(chosen, 2)
+
+  # Marks the slots from one on as sinks of the text, or not: groups [N, capacity, 3] in place; a sink
+  # where values [Q] reach least [Q].
+  def mark_sinks(self: __torch__.Operators, groups: Tensor, slot: int, values: Tensor, least: Tensor) -> Tensor:
+    marked = torch.slice(torch.select(groups, 2, 2), 1, slot, torch.add(slot, torch.size(values, 0)), 1)
+    return torch.copy_(marked, torch.unsqueeze(torch.ge(values, least), 0), False)
+
+  # The groups of a prefix, in slots no row uses yet: values [P], least [N]; [N, capacity, 3] of visual
+  # sinks, visual non-sinks, text sinks.
+  def key_groups(self: __torch__.Operators, values: Tensor, least: Tensor, image_start: int, capacity: int) -> Tensor:
+    P = torch.size(values, 0)
+    sinks = torch.to(torch.ge(values, torch.unsqueeze(least, 1)), 6, False, False, None)
+    image = torch.to(torch.ge(torch.arange(0, P, 1, dtype=4, layout=None, device=ops.prim.device(values), pin_memory=None), image_start), 6, False, False, None)
+    visual = torch.mul(sinks, image)
+    groups = torch.stack([visual, torch.sub(image, visual), torch.sub(sinks, visual)], 2)
+    return torch.constant_pad_nd(groups, [0, 0, 0, torch.sub(capacity, P)], 0)
+
+  # 1 where a head is image-centric for a query, else 0: sums [H, Q, 3], settings [R, 5] of rows, the
+  # query's row [Q], visual sinks of each choice of groups [N] and the query's choice [Q]; [H, Q].
+  def select_heads(self: __torch__.Operators, sums: Tensor, settings: Tensor, rows: Tensor, visual_sinks: Tensor, choice: Tensor, epsilon: float) -> Tensor:
+    follows_reference, least_ratio, most_sinks, least_image, any_sink = torch.unbind(torch.index_select(settings, 0, rows), 1)
+    sinks, nonsinks, _ = torch.unbind(sums, 2)
+    image = torch.add(sinks, nonsinks)
+    by_paper = torch.ge(nonsinks, torch.mul(image, least_ratio))
+    by_reference = torch.le(torch.div(sinks, torch.add(image, epsilon)), most_sinks)
+    centric = torch.where(torch.gt(follows_reference, 0), by_reference, by_paper)
+    present = torch.logical_or(torch.gt(torch.index_select(visual_sinks, 0, choice), 0), torch.gt(any_sink, 0))
+    somewhere_to_go = torch.ge(nonsinks, 1.1754943508222875e-38)
+    enough = torch.logical_and(torch.ge(image, least_image), somewhere_to_go)
+    return torch.to(torch.logical_and(torch.logical_and(centric, enough), present), 6, False, False, None)
+
+  # Weights [H, Q, T] with a share [Q] of every sink's given to visual non-sinks, where selected [H, Q].
+  def redistribute(self: __torch__.Operators, weights: Tensor, sums: Tensor, groups: Tensor, choice: Tensor, selected: Tensor, share: Tensor) -> Tensor:
+    H, Q, T = torch.size(weights)
+    N = torch.size(groups, 0)
+    visual_sinks, nonsinks, text_sinks = torch.unbind(sums, 2)
+    taken = torch.mul(selected, share)
+    budget = torch.mul(taken, torch.add(visual_sinks, text_sinks))
+    given = torch.div(budget, torch.clamp_min(nonsinks, 1.1754943508222875e-38))
+    change = torch.unsqueeze(torch.stack([torch.neg(taken), given, torch.neg(taken)], 2), 2)
+    if torch.eq(N, 1):
+      changes = change
+    else:
+      own = torch.eq(torch.unsqueeze(choice, 1), torch.arange(0, N, 1, dtype=4, layout=None, device=ops.prim.device(weights), pin_memory=None))
+      changes = torch.mul(change, torch.reshape(torch.to(own, 6, False, False, None), [1, Q, N, 1]))
+    columns = torch.reshape(torch.transpose(torch.slice(groups, 1, 0, T, 1), 0, 1), [T, torch.mul(N, 3)])
+    factors = torch.matmul(torch.reshape(changes, [torch.mul(H, Q), torch.mul(N, 3)]), torch.transpose(columns, 0, 1))
+    return torch.mul(weights, torch.reshape(torch.add_(factors, 1), [H, Q, T]))
+
+  # Weights [H, Q, T] without the prefix keys that kept [R, P] has as 0 for the query's row [Q], and the
+  # others divided by their sum; a query of whose row nothing is missing keeps its own.
+  def knock_out(self: __torch__.Operators, weights: Tensor, kept: Tensor, rows: Tensor) -> Tensor:
+    T = torch.size(weights, 2)
+    of_queries = torch.index_select(kept, 0, rows)
+    mask = torch.constant_pad_nd(of_queries, [0, torch.sub(T, torch.size(kept, 1))], 1)
+    left = torch.mul(weights, mask)
+    sums = torch.clamp_min(torch.sum(left, [-1], True), 1.1754943508222875e-38)
+    touched = torch.unsqueeze(torch.lt(torch.amin(of_queries, [-1], False), 1), 1)
+    return torch.div(left, torch.where(touched, sums, torch.ones_like(sums)))
+
+  # Means over heads of what some queries give the keys from one to another: weights [H, Q, T], queries
+  # [A] to [A, keys].
+  def mean_over_heads(self: __torch__.Operators, weights: Tensor, queries: Tensor, begin: int, end: int) -> Tensor:
+    return torch.mean(torch.slice(torch.index_select(weights, 1, queries), 2, begin, end, 1), [0], False)
+
+  # Weights [H, Q, T] on the prefix keys times a factor of each head and key [H, P]: [H, Q, P].
+  def scale_keys(self: __torch__.Operators, weights: Tensor, factors: Tensor) -> Tensor:
+    return torch.mul(torch.slice(weights, 2, 0, torch.size(factors, 1), 1), torch.unsqueeze(factors, 1))
+
+  # Sums by group [H, Q, 3] and selection [H, Q] of some queries [A]: [H, A, 4].
+  def note_queries(self: __torch__.Operators, sums: Tensor, selected: Tensor, queries: Tensor) -> Tensor:
+    return torch.index_select(torch.cat([sums, torch.unsqueeze(selected, 2)], 2), 1, queries)

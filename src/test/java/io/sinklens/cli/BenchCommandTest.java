@@ -54,7 +54,10 @@ class BenchCommandTest {
         .containsExactly(
             "workload",
             "model",
+            "load",
             "engine",
+            "passes",
+            "attention",
             "write",
             "job",
             "seconds_by_phase",
@@ -80,15 +83,35 @@ class BenchCommandTest {
             within(1e-9));
     assertThat(names(json.get("seconds_by_phase")))
         .containsExactly("decode_image", "vision", "prompt_pass", "generation", "hook", "write");
-    double phases = 0;
-    for (JsonNode seconds : json.get("seconds_by_phase")) {
-      assertThat(seconds.asDouble()).isPositive();
-      phases += seconds.asDouble();
+    double onTheEngine = 0; // Images are decoded beside it.
+    for (String phase : List.of("vision", "prompt_pass", "generation", "hook")) {
+      assertThat(json.get("seconds_by_phase").get(phase).asDouble()).as(phase).isPositive();
+      onTheEngine += json.get("seconds_by_phase").get(phase).asDouble();
     }
-    assertThat(phases)
-        .as("phases hold what engine and writing take")
-        .isLessThanOrEqualTo(
-            engine.get("seconds").asDouble() + json.get("write").get("seconds").asDouble());
+    assertThat(onTheEngine).isLessThanOrEqualTo(engine.get("seconds").asDouble());
+    assertThat(engine.get("computed_tokens").asLong())
+        .isEqualTo(
+            engine.get("prompt_tokens").asLong()
+                + engine.get("generated_tokens").asLong()
+                - engine.get("rows").asLong());
+    assertThat(engine.get("useful_over_computed_tokens").asDouble()).isEqualTo(1.0);
+    JsonNode passes = json.get("passes");
+    assertThat(names(passes)).containsExactly("generation", "prompt_pass");
+    assertThat(
+            passes.get("prompt_pass").get("tokens").asLong()
+                + passes.get("generation").get("tokens").asLong())
+        .isEqualTo(engine.get("computed_tokens").asLong());
+    for (JsonNode phase : passes) {
+      assertThat(phase.get("product_share").asDouble())
+          .isCloseTo(
+              phase.get("product_seconds").asDouble() / phase.get("seconds").asDouble(),
+              within(1e-9));
+      assertThat(phase.get("product_share").asDouble()).isBetween(0.01, 1.5);
+    }
+    JsonNode attention = json.get("attention").get("baseline");
+    assertThat(attention.get("image_sinks_per_layer").asDouble()).isBetween(3.0, 5.5);
+    assertThat(attention.get("selected_head_share").asDouble()).isBetween(0.05, 0.95);
+    assertThat(json.get("load").get("seconds").asDouble()).isPositive();
     assertThat(json.get("memory").get("peak_heap_bytes").asLong()).isGreaterThan(1 << 20);
     assertThat(json.get("machine").get("processors").asInt()).isPositive();
 
@@ -103,6 +126,36 @@ class BenchCommandTest {
         .isCloseTo(engine.get("rows_per_second").asDouble() / 0.5, within(1e-9));
     assertThat(compared.get("job.rows_per_second").asDouble())
         .isCloseTo(job.get("rows_per_second").asDouble() / 0.25, within(1e-9));
+  }
+
+  @Test
+  void asksEveryImageTheSameAndForcesAnswersToOneLength() throws IOException {
+    assertThat(
+            bench(
+                "--workload=questions",
+                "--images=3",
+                "--variants=plain,var",
+                "--set=model.dtype=float32",
+                "--engine-only"))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+
+    JsonNode json = JSON.readTree(out.toString());
+    assertThat(json.has("job")).isFalse();
+    assertThat(json.get("model").get("dtype").asText()).isEqualTo("float32");
+    assertThat(json.get("engine").get("rows").asInt()).isEqualTo(3 * 6 * 2);
+    assertThat(json.get("engine").get("generated_tokens").asInt()).isEqualTo(3 * 6 * 2 * 3);
+    assertThat(names(json.get("attention"))).containsExactly("var");
+  }
+
+  @Test
+  void refusesVariantsAndNumbersItDoesNotKnow() {
+    assertThat(bench("--workload=single", "--variants=plain,other")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo("sinklens: Variants must be of plain, baseline, var, not other\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=single", "--images=0")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).isEqualTo("sinklens: Images must be above 0, not 0\n");
   }
 
   @Test
@@ -122,8 +175,8 @@ class BenchCommandTest {
     assertThat(bench("--workload=everything")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
         .isEqualTo(
-            "sinklens: Workload must be one of plain, observe, baseline-and-var, not"
-                + " everything\n");
+            "sinklens: Workload must be one of plain, observe, baseline-and-var, questions, single,"
+                + " captions, pairs, not everything\n");
     assertThat(out.toString()).isEmpty();
   }
 

@@ -6,18 +6,21 @@ import static org.assertj.core.api.Assertions.withPrecision;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.types.Shape;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.KeyValueCache;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.Pass;
+import io.sinklens.model.decoder.RotaryPositions;
+import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Activation;
 import java.nio.file.Path;
+import java.util.List;
 import java.util.function.Consumer;
-import java.util.stream.LongStream;
+import java.util.stream.IntStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -249,17 +252,11 @@ class LlavaCheckpointTest {
         NDManager manager = model.operators().manager().newSubManager()) {
       LlamaDecoder decoder = model.decoder();
       long[] ids = {1, 275, 372, 376};
-      Shape shape = new Shape(1, ids.length);
-      NDArray positions = manager.create(LongStream.range(0, ids.length).toArray(), shape);
-      Pass pass =
-          new Pass(
-              decoder.noPrefix(),
-              decoder.newCache(manager, 1, ids.length),
-              positions,
-              ids.length,
-              new int[] {ids.length - 1});
-      NDArray hidden =
-          decoder.forward(decoder.embed(manager.create(ids, shape)), pass, AttentionHook.NONE);
+      KeyValueCache cache = decoder.newCache(manager, RotaryPositions.sequential(0), ids.length);
+      List<Segment.Token> tokens =
+          IntStream.range(0, ids.length).mapToObj(i -> new Segment.Token(0, i, true)).toList();
+      Pass pass = new Pass(List.of(Segment.ofRows(cache, AttentionHook.NONE, 0, tokens)));
+      NDArray hidden = decoder.forward(decoder.embed(manager.create(ids)), pass);
       return decoder.logits(hidden).toFloatArray();
     }
   }

@@ -3,16 +3,30 @@ package io.sinklens.intervention;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
+import io.sinklens.model.TinyCheckpoint;
+import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.RotaryPositions;
+import io.sinklens.model.decoder.Segment;
+import io.sinklens.model.decoder.Segment.Token;
 import io.sinklens.sink.KeyGroupSums;
+import io.sinklens.sink.PrefixSinkValues;
+import io.sinklens.sink.SinkDetector;
+import io.sinklens.sink.SinkRule;
 import io.sinklens.sink.SinkRule.SinkTokens;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
@@ -22,8 +36,27 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class HeadSelectionTest {
   private static final int IMAGE_TOKENS = 16;
+  private static final int HIDDEN = 4;
+  private static final double SEES_THE_SINK = 1.9; // The sink value is 1.9997.
+  private static final double SEES_NONE = 2.1;
 
-  private final NDManager manager = NDManager.newBaseManager("PyTorch");
+  private static VisionLanguageModel model;
+  private NDManager manager;
+
+  @BeforeAll
+  static void load() {
+    model = TinyCheckpoint.load("llava-gqa"); // For its operators and caches alone.
+  }
+
+  @AfterAll
+  static void unload() {
+    model.close();
+  }
+
+  @BeforeEach
+  void open() {
+    manager = model.operators().manager().newSubManager();
+  }
 
   @AfterEach
   void free() {
@@ -50,10 +83,10 @@ class HeadSelectionTest {
     VarSettings paper = settings(Mode.PAPER, 0.5, 0.2);
     VarSettings reference = settings(Mode.REFERENCE, 0.5, 0.2);
     // 0.40001 / (0.8 + 576 · 1e-6) = 0.4997, but 0.40001 / 0.8 is above one half.
-    assertThat(select(paper, 0.40001f, 0.39999f, 1, 576)).isFalse();
-    assertThat(select(reference, 0.40001f, 0.39999f, 1, 576)).isTrue();
+    assertThat(select(paper, 0.40001f, 0.39999f, 576)).isFalse();
+    assertThat(select(reference, 0.40001f, 0.39999f, 576)).isTrue();
     // 0.402 / 0.800576 = 0.5021: too much for either.
-    assertThat(select(reference, 0.402f, 0.398f, 1, 576)).isFalse();
+    assertThat(select(reference, 0.402f, 0.398f, 576)).isFalse();
   }
 
   @Test
@@ -82,18 +115,19 @@ class HeadSelectionTest {
   @EnumSource(Mode.class)
   void needsAVisualSinkInTheLayerUnlessToldOtherwise(Mode mode) {
     VarSettings required = settings(mode, 0.5, 0.2);
+    VarSettings withoutSink =
+        new VarSettings(mode, SEES_NONE, SinkTokens.PROMPT, 0.5, 0.2, 0.6, VisualSink.REQUIRED);
     VarSettings notRequired =
-        new VarSettings(mode, 20, SinkTokens.PROMPT, 0.5, 0.2, 0.6, VisualSink.NOT_REQUIRED);
-    assertThat(select(required, 0f, 0.5f, 0, IMAGE_TOKENS)).isFalse();
-    assertThat(select(required, 0f, 0.5f, 1, IMAGE_TOKENS)).isTrue();
-    assertThat(select(notRequired, 0f, 0.5f, 0, IMAGE_TOKENS)).isTrue();
+        new VarSettings(mode, SEES_NONE, SinkTokens.PROMPT, 0.5, 0.2, 0.6, VisualSink.NOT_REQUIRED);
+    assertThat(select(withoutSink, 0f, 0.5f)).isFalse();
+    assertThat(select(required, 0f, 0.5f)).isTrue();
+    assertThat(select(notRequired, 0f, 0.5f)).isTrue();
   }
 
   @RepeatedTest(30)
   void choosesByEveryRowsOwnSettings(RepetitionInfo repetition) {
     Random random = new Random(repetition.getCurrentRepetition());
     int heads = 1 + random.nextInt(5);
-    int queries = 1 + random.nextInt(4);
     List<VarSettings> rows =
         random
             .ints(1 + random.nextInt(4))
@@ -102,7 +136,7 @@ class HeadSelectionTest {
                   Random ofRow = new Random(seed);
                   return new VarSettings(
                       ofRow.nextBoolean() ? Mode.PAPER : Mode.REFERENCE,
-                      20,
+                      ofRow.nextBoolean() ? SEES_THE_SINK : SEES_NONE,
                       SinkTokens.PROMPT,
                       ofRow.nextDouble(),
                       ofRow.nextDouble() / 2,
@@ -110,30 +144,24 @@ class HeadSelectionTest {
                       ofRow.nextBoolean() ? VisualSink.REQUIRED : VisualSink.NOT_REQUIRED);
                 })
             .toList();
-    int size = rows.size() * heads * queries;
+    List<Token> tokens = new ArrayList<>(); // Rows in any order, each with queries of its own.
+    int[] queries = new int[rows.size()];
+    for (int r : random.ints(8, 0, rows.size()).toArray()) {
+      tokens.add(new Token(r, queries[r]++, true));
+    }
+    int size = heads * tokens.size();
     float[] sinks = new float[size];
     float[] nonsinks = new float[size];
     for (int i = 0; i < size; i++) {
       sinks[i] = random.nextFloat() / 2;
       nonsinks[i] = random.nextInt(5) == 0 ? 0 : random.nextFloat() / 2;
     }
-    float[] counts = new float[rows.size()];
-    for (int r = 0; r < counts.length; r++) {
-      counts[r] = random.nextInt(2);
-    }
-    Shape shape = new Shape(rows.size(), heads, queries);
 
-    float[] chosen =
-        new HeadSelection(manager, rows)
-            .select(
-                sums(sinks, nonsinks, shape),
-                manager.create(counts, new Shape(counts.length, 1, 1)),
-                IMAGE_TOKENS)
-            .toFloatArray();
+    float[] chosen = select(rows, tokens, sinks, nonsinks, IMAGE_TOKENS);
 
+    assertThat(chosen).hasSize(size);
     for (int i = 0; i < size; i++) {
-      int row = i / (heads * queries);
-      VarSettings settings = rows.get(row);
+      VarSettings settings = rows.get(tokens.get(i % tokens.size()).row());
       double image = (double) sinks[i] + nonsinks[i];
       double margin =
           settings.mode() == Mode.PAPER
@@ -146,7 +174,8 @@ class HeadSelectionTest {
           nonsinks[i] > 0
               && margin >= 0
               && image >= settings.minImageAttention()
-              && (counts[row] > 0 || settings.visualSink() == VisualSink.NOT_REQUIRED);
+              && (settings.sinkThreshold() == SEES_THE_SINK
+                  || settings.visualSink() == VisualSink.NOT_REQUIRED);
       assertThat(chosen[i]).as("query %d under %s", i, settings).isEqualTo(expected ? 1f : 0f);
     }
   }
@@ -163,43 +192,93 @@ class HeadSelectionTest {
     assertThatThrownBy(
             () ->
                 new VarSettings(
-                    Mode.PAPER, 20, SinkTokens.PROMPT, 0.5, 0.2, share, VisualSink.REQUIRED))
+                    Mode.PAPER,
+                    SEES_THE_SINK,
+                    SinkTokens.PROMPT,
+                    0.5,
+                    0.2,
+                    share,
+                    VisualSink.REQUIRED))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Moved share must be from 0 to 1, not " + share);
   }
 
   private static VarSettings settings(Mode mode, double minNonsinkRatio, double minImageAttention) {
     return new VarSettings(
-        mode, 20, SinkTokens.PROMPT, minNonsinkRatio, minImageAttention, 0.6, VisualSink.REQUIRED);
+        mode,
+        SEES_THE_SINK,
+        SinkTokens.PROMPT,
+        minNonsinkRatio,
+        minImageAttention,
+        0.6,
+        VisualSink.REQUIRED);
   }
 
   private boolean select(VarSettings settings, float visualSinks, float visualNonsinks) {
-    return select(settings, visualSinks, visualNonsinks, 1, IMAGE_TOKENS);
+    return select(settings, visualSinks, visualNonsinks, IMAGE_TOKENS);
   }
 
   private boolean select(
-      VarSettings settings,
-      float visualSinks,
-      float visualNonsinks,
-      int visualSinkCount,
-      int imageTokens) {
-    Shape one = new Shape(1, 1, 1);
-    NDArray chosen =
-        new HeadSelection(manager, List.of(settings))
-            .select(
-                sums(new float[] {visualSinks}, new float[] {visualNonsinks}, one),
-                manager.create(new float[] {visualSinkCount}, one),
-                imageTokens);
-    float value = chosen.toFloatArray()[0];
-    assertThat(value).isIn(0f, 1f);
-    return value == 1;
+      VarSettings settings, float visualSinks, float visualNonsinks, int imageTokens) {
+    float[] chosen =
+        select(
+            List.of(settings),
+            List.of(new Token(0, 0, true)),
+            new float[] {visualSinks},
+            new float[] {visualNonsinks},
+            imageTokens);
+    assertThat(chosen).hasSize(1);
+    assertThat(chosen[0]).isIn(0f, 1f);
+    return chosen[0] == 1;
   }
 
-  private KeyGroupSums sums(float[] visualSinks, float[] visualNonsinks, Shape shape) {
-    float[] none = new float[visualSinks.length];
+  /**
+   * Chooses heads on an image of which one token is a sink.
+   *
+   * @param visualSinks attention to visual sinks {@code [head · token]}
+   * @param visualNonsinks to visual non-sinks, as {@code visualSinks}
+   */
+  private float[] select(
+      List<VarSettings> rows,
+      List<Token> tokens,
+      float[] visualSinks,
+      float[] visualNonsinks,
+      int imageTokens) {
+    KeyValueCache cache =
+        model.decoder().newCache(manager, RotaryPositions.sequential(imageTokens), tokens.size());
+    List<SinkRule> rules = rows.stream().map(VarSettings::sinkRule).toList();
+    int[] promptLengths = new int[rows.size()];
+    Arrays.fill(promptLengths, tokens.size());
+    try (PrefixSinkValues values =
+            new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, SinkRule.FIRST_LAYER + 1);
+        SinkDetector sinks = new SinkDetector(model.operators(), values, 0, rules, promptLengths)) {
+      float[] states = new float[imageTokens * HIDDEN];
+      Arrays.fill(states, 1);
+      states[states.length - 1] = 100;
+      values.onHiddenStates(
+          SinkRule.FIRST_LAYER,
+          Segment.ofPrefix(cache, values),
+          manager.create(states, new Shape(imageTokens, HIDDEN)));
+      Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
+      segment.enter(manager);
+      sinks.onSegment(segment);
+      return new HeadSelection(model.operators(), manager, rows)
+          .select(
+              SinkRule.FIRST_LAYER,
+              sums(visualSinks, visualNonsinks, tokens.size()),
+              sinks,
+              segment)
+          .toFloatArray();
+    }
+  }
+
+  private KeyGroupSums sums(float[] visualSinks, float[] visualNonsinks, int queries) {
+    float[] byGroup = new float[3 * visualSinks.length];
+    for (int i = 0; i < visualSinks.length; i++) {
+      byGroup[3 * i] = visualSinks[i];
+      byGroup[3 * i + 1] = visualNonsinks[i];
+    }
     return new KeyGroupSums(
-        manager.create(visualSinks, shape),
-        manager.create(visualNonsinks, shape),
-        manager.create(none, shape));
+        manager.create(byGroup, new Shape(visualSinks.length / queries, queries, 3)));
   }
 }

@@ -4,27 +4,49 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withPrecision;
 import static org.assertj.core.api.Assertions.within;
 
+import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
-import io.sinklens.model.decoder.AttentionParts;
-import io.sinklens.sink.KeyGroupSums;
+import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
+import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
 
+/** Laws of {@link Operators#redistribute} as {@link Var} uses it. */
 class RedistributionTest {
   /** In the order of a group array's columns. */
   private static final List<Kind> GROUPS =
       List.of(Kind.VISUAL_SINK, Kind.VISUAL_NONSINK, Kind.TEXT_SINK);
 
-  private final NDManager manager = NDManager.newBaseManager("PyTorch");
+  private static Operators operators;
+  private NDManager manager;
+
+  @BeforeAll
+  static void load() {
+    operators = Operators.load(Device.cpu());
+    operators.enterThread();
+  }
+
+  @AfterAll
+  static void unload() {
+    operators.close();
+  }
+
+  @BeforeEach
+  void open() {
+    manager = operators.manager().newSubManager();
+  }
 
   @AfterEach
   void free() {
@@ -39,52 +61,74 @@ class RedistributionTest {
     TEXT
   }
 
-  /** Attention of a batch in plain arrays, own keys after those of the prefix. */
+  /**
+   * Attention of rows in plain arrays: a row's keys are those of the prefix, which are of the same
+   * kinds for all rows of one choice, and then its own.
+   */
   private static final class Batch {
-    final int rows;
     final int heads;
-    final int queries;
     final int prefixKeys;
-    final int ownKeys;
+    final int[] queries; // [row]
+    final int[] ownKeys; // [row]
+    final int[] choice; // [row]
     final Kind[][] kinds; // [row][key]
     final float[][][][] weights; // [row][head][query][key]
     final boolean[][][] selected;
     final float[] movedShare;
 
-    Batch(int rows, int heads, int queries, int prefixKeys, int ownKeys) {
-      this.rows = rows;
+    Batch(int heads, int prefixKeys, int[] queries, int[] ownKeys, int[] choice) {
+      int rows = queries.length;
       this.heads = heads;
-      this.queries = queries;
       this.prefixKeys = prefixKeys;
+      this.queries = queries;
       this.ownKeys = ownKeys;
-      kinds = new Kind[rows][prefixKeys + ownKeys];
-      weights = new float[rows][heads][queries][prefixKeys + ownKeys];
-      selected = new boolean[rows][heads][queries];
+      this.choice = choice;
+      kinds = new Kind[rows][];
+      weights = new float[rows][heads][][];
+      selected = new boolean[rows][heads][];
+      for (int r = 0; r < rows; r++) {
+        kinds[r] = new Kind[keys(r)];
+        for (int h = 0; h < heads; h++) {
+          weights[r][h] = new float[queries[r]][keys(r)];
+          selected[r][h] = new boolean[queries[r]];
+        }
+      }
       movedShare = new float[rows];
     }
 
     /** Random attention, with some keys that get none and some heads that see no non-sink. */
     static Batch random(Random random) {
-      Batch batch =
-          new Batch(
-              1 + random.nextInt(3),
-              1 + random.nextInt(4),
-              1 + random.nextInt(4),
-              4 + random.nextInt(12),
-              1 + random.nextInt(6));
-      int imageStart = 1 + random.nextInt(batch.prefixKeys - 2);
-      for (int r = 0; r < batch.rows; r++) {
-        batch.movedShare[r] = random.nextFloat();
-        for (int k = 0; k < batch.keys(); k++) {
-          boolean image = k >= imageStart && k < batch.prefixKeys;
+      int rows = 1 + random.nextInt(4);
+      int heads = 1 + random.nextInt(4);
+      int prefixKeys = 4 + random.nextInt(12);
+      int imageStart = 1 + random.nextInt(prefixKeys - 2);
+      Kind[][] ofChoices = new Kind[1 + random.nextInt(3)][prefixKeys];
+      for (Kind[] ofChoice : ofChoices) {
+        for (int k = 0; k < prefixKeys; k++) {
           boolean sink = random.nextInt(3) == 0;
-          batch.kinds[r][k] =
-              image
+          ofChoice[k] =
+              k >= imageStart
                   ? (sink ? Kind.VISUAL_SINK : Kind.VISUAL_NONSINK)
                   : (sink ? Kind.TEXT_SINK : Kind.TEXT);
         }
-        for (int h = 0; h < batch.heads; h++) {
-          for (int q = 0; q < batch.queries; q++) {
+      }
+      Batch batch =
+          new Batch(
+              heads,
+              prefixKeys,
+              random.ints(rows, 1, 5).toArray(),
+              random.ints(rows, 1, 7).toArray(),
+              random.ints(rows, 0, ofChoices.length).toArray());
+      for (int r = 0; r < rows; r++) {
+        batch.movedShare[r] = random.nextFloat();
+        for (int k = 0; k < batch.keys(r); k++) {
+          batch.kinds[r][k] =
+              k < prefixKeys
+                  ? ofChoices[batch.choice[r]][k]
+                  : (random.nextInt(3) == 0 ? Kind.TEXT_SINK : Kind.TEXT);
+        }
+        for (int h = 0; h < heads; h++) {
+          for (int q = 0; q < batch.queries[r]; q++) {
             batch.fill(r, h, q, random);
           }
         }
@@ -92,28 +136,44 @@ class RedistributionTest {
       return batch;
     }
 
+    /** One of its rows, as a batch. */
+    Batch alone(int r) {
+      Batch alone =
+          new Batch(
+              heads, prefixKeys, new int[] {queries[r]}, new int[] {ownKeys[r]}, new int[] {0});
+      alone.kinds[0] = kinds[r];
+      alone.weights[0] = weights[r];
+      alone.selected[0] = selected[r];
+      alone.movedShare[0] = movedShare[r];
+      return alone;
+    }
+
     private void fill(int r, int h, int q, Random random) {
       boolean blind = random.nextInt(8) == 0;
-      double[] raw = new double[keys()];
+      double[] raw = new double[keys(r)];
       double sum = 0;
-      for (int k = 0; k < keys(); k++) {
+      for (int k = 0; k < keys(r); k++) {
         boolean none = random.nextInt(6) == 0 || (blind && kinds[r][k] == Kind.VISUAL_NONSINK);
         raw[k] = none ? 0 : Math.exp(3 * random.nextGaussian());
         sum += raw[k];
       }
-      for (int k = 0; k < keys(); k++) {
+      for (int k = 0; k < keys(r); k++) {
         weights[r][h][q][k] = sum == 0 ? 0 : (float) (raw[k] / sum);
       }
       selected[r][h][q] = sum(r, h, q, Kind.VISUAL_NONSINK) > 0 && random.nextBoolean();
     }
 
-    int keys() {
-      return prefixKeys + ownKeys;
+    int rows() {
+      return queries.length;
+    }
+
+    int keys(int row) {
+      return prefixKeys + ownKeys[row];
     }
 
     double sum(int r, int h, int q, Kind kind) {
       double sum = 0;
-      for (int k = 0; k < keys(); k++) {
+      for (int k = 0; k < keys(r); k++) {
         sum += kinds[r][k] == kind ? weights[r][h][q][k] : 0;
       }
       return sum;
@@ -150,9 +210,9 @@ class RedistributionTest {
   void keepsEveryQuerysSum(RepetitionInfo repetition) {
     Batch batch = Batch.random(new Random(1000 + repetition.getCurrentRepetition()));
     float[][][][] moved = redistribute(batch);
-    for (int r = 0; r < batch.rows; r++) {
+    for (int r = 0; r < batch.rows(); r++) {
       for (int h = 0; h < batch.heads; h++) {
-        for (int q = 0; q < batch.queries; q++) {
+        for (int q = 0; q < batch.queries[r]; q++) {
           assertThat(total(moved[r][h][q])).isCloseTo(total(batch.weights[r][h][q]), within(1e-5));
         }
       }
@@ -202,9 +262,9 @@ class RedistributionTest {
   void leavesUnselectedQueriesAsTheyWere(RepetitionInfo repetition) {
     Batch batch = Batch.random(new Random(5000 + repetition.getCurrentRepetition()));
     float[][][][] moved = redistribute(batch);
-    for (int r = 0; r < batch.rows; r++) {
+    for (int r = 0; r < batch.rows(); r++) {
       for (int h = 0; h < batch.heads; h++) {
-        for (int q = 0; q < batch.queries; q++) {
+        for (int q = 0; q < batch.queries[r]; q++) {
           if (!batch.selected[r][h][q]) {
             assertThat(moved[r][h][q]).isEqualTo(batch.weights[r][h][q]);
           }
@@ -223,8 +283,8 @@ class RedistributionTest {
     }
     Collections.shuffle(order, random);
     Batch permuted =
-        new Batch(batch.rows, batch.heads, batch.queries, batch.prefixKeys, batch.ownKeys);
-    for (int r = 0; r < batch.rows; r++) {
+        new Batch(batch.heads, batch.prefixKeys, batch.queries, batch.ownKeys, batch.choice);
+    for (int r = 0; r < batch.rows(); r++) {
       permuted.kinds[r] = batch.kinds[r];
       permuted.movedShare[r] = batch.movedShare[r];
       for (int h = 0; h < batch.heads; h++) {
@@ -241,6 +301,20 @@ class RedistributionTest {
         (r, h, q, k) ->
             assertThat(ofPermuted[r][h][q][k])
                 .isCloseTo(moved[r][order.get(h)][q][k], within(1e-7f)));
+  }
+
+  @RepeatedTest(20)
+  void treatsEveryRowAsIfItWereAlone(RepetitionInfo repetition) {
+    Batch batch = Batch.random(new Random(7000 + repetition.getCurrentRepetition()));
+    float[][][][] moved = redistribute(batch);
+    for (int r = 0; r < batch.rows(); r++) {
+      float[][][] alone = redistribute(batch.alone(r))[0];
+      for (int h = 0; h < batch.heads; h++) {
+        for (int q = 0; q < batch.queries[r]; q++) {
+          assertThat(moved[r][h][q]).containsExactly(alone[h][q], withPrecision(1e-7f));
+        }
+      }
+    }
   }
 
   @Test
@@ -283,7 +357,7 @@ class RedistributionTest {
 
   /** One selected query on text, a visual sink, two other image tokens, and own text. */
   private static Batch byHand(float... weights) {
-    Batch batch = new Batch(1, 1, 1, 4, 1);
+    Batch batch = new Batch(1, 4, new int[] {1}, new int[] {1}, new int[] {0});
     batch.kinds[0] =
         new Kind[] {
           Kind.TEXT, Kind.VISUAL_SINK, Kind.VISUAL_NONSINK, Kind.VISUAL_NONSINK, Kind.TEXT
@@ -293,66 +367,102 @@ class RedistributionTest {
     return batch;
   }
 
+  /**
+   * Rows as they lie in a cache: queries and own keys of all rows one behind the other in any
+   * order, and no attention where a query does not see a key.
+   */
   private float[][][][] redistribute(Batch batch) {
-    float[] prefix = new float[batch.rows * batch.heads * batch.queries * batch.prefixKeys];
-    float[] own = new float[batch.rows * batch.heads * batch.queries * batch.ownKeys];
-    float[][] sums = new float[3][batch.rows * batch.heads * batch.queries];
-    float[] selected = new float[batch.rows * batch.heads * batch.queries];
-    float[] groups = new float[batch.rows * batch.prefixKeys * 3];
-    float[] ownSinks = new float[batch.rows * batch.ownKeys];
-    for (int r = 0; r < batch.rows; r++) {
-      for (int k = 0; k < batch.keys(); k++) {
+    Random random = new Random(batch.heads);
+    int queries = IntStream.of(batch.queries).sum();
+    int slots = batch.prefixKeys + IntStream.of(batch.ownKeys).sum();
+    int capacity = slots + random.nextInt(4);
+    int choices = 1 + IntStream.of(batch.choice).max().orElse(0);
+    int[][] query = places(batch.queries, 0, random); // [row][query]
+    int[][] slot = places(batch.ownKeys, batch.prefixKeys, random); // [row][own key]
+    float[] weights = new float[batch.heads * queries * slots];
+    float[] sums = new float[batch.heads * queries * 3];
+    float[] selected = new float[batch.heads * queries];
+    float[] groups = new float[choices * capacity * 3];
+    long[] choice = new long[queries];
+    float[] share = new float[queries];
+    for (int r = 0; r < batch.rows(); r++) {
+      for (int k = 0; k < batch.keys(r); k++) {
         Kind kind = batch.kinds[r][k];
-        if (k >= batch.prefixKeys) {
-          ownSinks[r * batch.ownKeys + k - batch.prefixKeys] = kind == Kind.TEXT_SINK ? 1 : 0;
-        } else if (kind != Kind.TEXT) {
-          groups[(r * batch.prefixKeys + k) * 3 + GROUPS.indexOf(kind)] = 1;
+        if (k < batch.prefixKeys && kind != Kind.TEXT) {
+          groups[(batch.choice[r] * capacity + k) * 3 + GROUPS.indexOf(kind)] = 1;
+        } else if (kind == Kind.TEXT_SINK) { // Marked for all, though only its row sees it.
+          for (int c = 0; c < choices; c++) {
+            groups[(c * capacity + slot[r][k - batch.prefixKeys]) * 3 + 2] = 1;
+          }
         }
       }
-      for (int h = 0; h < batch.heads; h++) {
-        for (int q = 0; q < batch.queries; q++) {
-          int i = (r * batch.heads + h) * batch.queries + q;
+      for (int q = 0; q < batch.queries[r]; q++) {
+        choice[query[r][q]] = batch.choice[r];
+        share[query[r][q]] = batch.movedShare[r];
+        for (int h = 0; h < batch.heads; h++) {
+          int i = h * queries + query[r][q];
           float[] row = batch.weights[r][h][q];
-          System.arraycopy(row, 0, prefix, i * batch.prefixKeys, batch.prefixKeys);
-          System.arraycopy(row, batch.prefixKeys, own, i * batch.ownKeys, batch.ownKeys);
+          System.arraycopy(row, 0, weights, i * slots, batch.prefixKeys);
+          for (int k = 0; k < batch.ownKeys[r]; k++) {
+            weights[i * slots + slot[r][k]] = row[batch.prefixKeys + k];
+          }
           selected[i] = batch.selected[r][h][q] ? 1 : 0;
           for (int g = 0; g < 3; g++) {
-            sums[g][i] = (float) batch.sum(r, h, q, GROUPS.get(g));
+            sums[3 * i + g] = (float) batch.sum(r, h, q, GROUPS.get(g));
           }
         }
       }
     }
-    AttentionParts moved =
-        Redistribution.redistribute(
-            new AttentionParts(
-                array(prefix, batch.rows, batch.heads, batch.queries, batch.prefixKeys),
-                array(own, batch.rows, batch.heads, batch.queries, batch.ownKeys)),
-            new KeyGroupSums(
-                array(sums[0], batch.rows, batch.heads, batch.queries),
-                array(sums[1], batch.rows, batch.heads, batch.queries),
-                array(sums[2], batch.rows, batch.heads, batch.queries)),
-            array(groups, batch.rows, batch.prefixKeys, 3),
-            array(ownSinks, batch.rows, 1, 1, batch.ownKeys),
-            array(selected, batch.rows, batch.heads, batch.queries),
-            array(batch.movedShare, batch.rows, 1, 1));
-    return joined(batch, moved);
+    float[] moved =
+        operators
+            .redistribute(
+                array(weights, batch.heads, queries, slots),
+                array(sums, batch.heads, queries, 3),
+                array(groups, choices, capacity, 3),
+                manager.create(choice),
+                array(selected, batch.heads, queries),
+                array(share, queries))
+            .toFloatArray();
+    return unpacked(batch, moved, query, slot, slots);
   }
 
-  private static float[][][][] joined(Batch batch, AttentionParts parts) {
-    float[] prefix = parts.prefix().toFloatArray();
-    float[] own = parts.own().toFloatArray();
-    float[][][][] joined = new float[batch.rows][batch.heads][batch.queries][batch.keys()];
-    for (int r = 0; r < batch.rows; r++) {
+  private static float[][][][] unpacked(
+      Batch batch, float[] moved, int[][] query, int[][] slot, int slots) {
+    int queries = IntStream.of(batch.queries).sum();
+    float[][][][] unpacked = new float[batch.rows()][batch.heads][][];
+    for (int r = 0; r < batch.rows(); r++) {
       for (int h = 0; h < batch.heads; h++) {
-        for (int q = 0; q < batch.queries; q++) {
-          int i = (r * batch.heads + h) * batch.queries + q;
-          float[] row = joined[r][h][q];
-          System.arraycopy(prefix, i * batch.prefixKeys, row, 0, batch.prefixKeys);
-          System.arraycopy(own, i * batch.ownKeys, row, batch.prefixKeys, batch.ownKeys);
+        unpacked[r][h] = new float[batch.queries[r]][batch.keys(r)];
+        for (int q = 0; q < batch.queries[r]; q++) {
+          int begin = (h * queries + query[r][q]) * slots;
+          float[] row = unpacked[r][h][q];
+          System.arraycopy(moved, begin, row, 0, batch.prefixKeys);
+          for (int k = 0; k < batch.ownKeys[r]; k++) {
+            row[batch.prefixKeys + k] = moved[begin + slot[r][k]];
+            moved[begin + slot[r][k]] = 0;
+          }
+          assertThat(Arrays.copyOfRange(moved, begin + batch.prefixKeys, begin + slots))
+              .containsOnly(0f);
         }
       }
     }
-    return joined;
+    return unpacked;
+  }
+
+  /** Different places for so many things of each row, from the first on. */
+  private static int[][] places(int[] counts, int first, Random random) {
+    List<Integer> places =
+        new ArrayList<>(IntStream.range(0, IntStream.of(counts).sum()).boxed().toList());
+    Collections.shuffle(places, random);
+    int[][] ofRows = new int[counts.length][];
+    int next = 0;
+    for (int r = 0; r < counts.length; r++) {
+      ofRows[r] = new int[counts[r]];
+      for (int i = 0; i < counts[r]; i++) {
+        ofRows[r][i] = first + places.get(next++);
+      }
+    }
+    return ofRows;
   }
 
   private NDArray array(float[] values, long... shape) {
@@ -372,10 +482,10 @@ class RedistributionTest {
   }
 
   private static void forEachKey(Batch batch, KeyCheck check) {
-    for (int r = 0; r < batch.rows; r++) {
+    for (int r = 0; r < batch.rows(); r++) {
       for (int h = 0; h < batch.heads; h++) {
-        for (int q = 0; q < batch.queries; q++) {
-          for (int k = 0; k < batch.keys(); k++) {
+        for (int q = 0; q < batch.queries[r]; q++) {
+          for (int k = 0; k < batch.keys(r); k++) {
             check.check(r, h, q, k);
           }
         }

@@ -10,17 +10,18 @@ import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
-import io.sinklens.model.decoder.AttentionParts;
 import io.sinklens.model.decoder.KeyValueCache;
-import io.sinklens.model.decoder.Pass;
 import io.sinklens.model.decoder.RotaryPositions;
-import io.sinklens.model.decoder.SharedPrefix;
+import io.sinklens.model.decoder.Segment;
+import io.sinklens.model.decoder.Segment.Token;
 import io.sinklens.sink.LayerSinks;
 import io.sinklens.sink.PrefixSinkValues;
 import io.sinklens.sink.SinkRule.SinkTokens;
 import java.util.Arrays;
 import java.util.List;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -29,7 +30,7 @@ import org.junit.jupiter.api.Test;
 
 /**
  * Shows the hook a network of four layers and one head: a prompt of text, a visual sink and two
- * other image tokens, then one token of the row's own.
+ * other image tokens, then one token of each row's own.
  */
 class VarTest {
   private static final int HIDDEN = 4;
@@ -84,8 +85,8 @@ class VarTest {
   void measuresWhatItWouldCorrectAndReturnsTheVeryWeightsItSaw() {
     try (Batch batch = new Batch(settings(Mode.PAPER, 0.5).measuring())) {
       batch.prompt();
-      AttentionParts weights = batch.parts(0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
-      assertThat(batch.hook.onWeights(2, weights)).isSameAs(weights);
+      NDArray weights = batch.array(0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
+      assertThat(batch.hook.onWeights(2, batch.segment, weights)).isSameAs(weights);
       assertThat(batch.hook.selectedHeads(0).get(0)[2]).containsExactly(true);
       assertThat(batch.hook.totals(0).imageAttention(2))
           .containsExactly(new float[] {0.7f}, withPrecision(1e-6f));
@@ -101,9 +102,9 @@ class VarTest {
     try (Batch batch = new Batch(settings(Mode.PAPER, 0.5))) {
       batch.prompt();
       batch.weights(2, 0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
-      batch.generated(1, PLAIN, 0);
+      batch.generated(1, PLAIN, true);
       batch.weights(2, 0.2f, 0.1f, 0.1f, 0f, 0.3f, 0.3f);
-      batch.generated(2, PLAIN, -1); // The row has finished.
+      batch.generated(2, PLAIN, false);
       batch.weights(2, 0f, 1f, 0f, 0f, 0f, 0f, 0f);
       assertThat(batch.hook.selectedHeads(0)).hasSize(2);
       assertThat(batch.hook.totals(0).imageAttention(2))
@@ -133,7 +134,7 @@ class VarTest {
           new VarSettings(Mode.PAPER, 1.9, tokens, 0.5, 0.2, 0.5, VisualSink.REQUIRED);
       try (Batch batch = new Batch(settings)) {
         batch.prompt();
-        batch.generated(1, SINK, 0);
+        batch.generated(1, SINK, true);
         float[] moved = batch.weights(2, 0.1f, 0.2f, 0.2f, 0.1f, 0.1f, 0.3f);
         float generated = tokens == SinkTokens.ALL ? 0.15f : 0.3f;
         assertThat(moved[5]).isEqualTo(generated, withPrecision(1e-6f));
@@ -189,65 +190,123 @@ class VarTest {
     }
   }
 
+  @Test
+  void correctsAndMeasuresEveryRowByItsOwnSettings() {
+    float[] seen = {0.2f, 0.3f, 0.3f, 0.1f, 0.1f};
+    List<VarSettings> rows =
+        List.of(
+            settings(Mode.REFERENCE, 1),
+            settings(Mode.PAPER, 0.5).measuring(),
+            settings(Mode.PAPER, 0.5),
+            settings(Mode.REFERENCE, 0.5),
+            new VarSettings( // No token reaches it.
+                Mode.PAPER, 2.1, SinkTokens.PROMPT, 0.5, 0.2, 0.5, VisualSink.REQUIRED));
+    try (Batch together = new Batch(rows, PLAIN, SINK, PLAIN, PLAIN)) {
+      together.prompt();
+      float[][] third = together.weightsOfRows(2, seen);
+      float[][] last = together.weightsOfRows(3, seen);
+      for (int r = 0; r < rows.size(); r++) {
+        try (Batch alone = new Batch(rows.get(r))) {
+          alone.prompt();
+          assertThat(third[r]).containsExactly(alone.weights(2, seen), withPrecision(1e-7f));
+          assertThat(last[r]).containsExactly(alone.weights(3, seen), withPrecision(1e-7f));
+          assertThat(together.hook.selectedHeads(r).get(0))
+              .isDeepEqualTo(alone.hook.selectedHeads(0).get(0));
+          assertThat(together.hook.totals(r).nonsinkRatio(2))
+              .containsExactly(alone.hook.totals(0).nonsinkRatio(2), withPrecision(1e-7f));
+          assertThat(together.hook.totals(r).sinkAttention(3))
+              .containsExactly(alone.hook.totals(0).sinkAttention(3), withPrecision(1e-7f));
+          assertThat(together.hook.promptSinks(r)).isEqualTo(alone.hook.promptSinks(0));
+        }
+      }
+      assertThat(third[0])
+          .containsExactly(new float[] {0.2f, 0, 0.525f, 0.175f, 0.1f}, withPrecision(1e-6f));
+      assertThat(third[1]).isEqualTo(seen); // Bit for bit, though others are moved.
+      assertThat(third[4]).isEqualTo(seen);
+      assertThat(last[2]).isEqualTo(seen);
+    }
+  }
+
   private static VarSettings settings(Mode mode, double movedShare) {
     return new VarSettings(mode, 1.9, SinkTokens.PROMPT, 0.5, 0.2, movedShare, VisualSink.REQUIRED);
   }
 
-  /** One row and its hook; the prefix is a text token and three image tokens. */
+  /** Rows and their hook; the prefix is a text token and three image tokens. */
   private final class Batch implements AutoCloseable {
     private static final int PREFIX_KEYS = 4;
 
     private final PrefixSinkValues values;
     private final Var hook;
-    private final SharedPrefix prefix;
     private final KeyValueCache cache;
+    private final int rows;
+    private Segment segment;
 
     Batch(VarSettings settings) {
       this(settings, PLAIN, SINK, PLAIN, PLAIN);
     }
 
     Batch(VarSettings settings, float[]... prefixStates) {
+      this(List.of(settings), prefixStates);
+    }
+
+    Batch(List<VarSettings> settings, float[]... prefixStates) {
+      rows = settings.size();
       values = new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, LAYERS);
-      prefix =
-          model
-              .decoder()
-              .newCache(manager, 1, PREFIX_KEYS)
-              .share(0, RotaryPositions.sequential(PREFIX_KEYS));
-      cache = model.decoder().newCache(manager, 1, 3);
+      cache = model.decoder().newCache(manager, RotaryPositions.sequential(PREFIX_KEYS), 3 * rows);
+      segment = Segment.ofPrefix(cache, values);
       for (int layer = 2; layer < LAYERS; layer++) {
-        values.onHiddenStates(layer, states(prefixStates));
+        values.onHiddenStates(layer, segment, states(prefixStates));
       }
-      hook = new Var(model.operators(), values, 1, List.of(settings), new int[] {1}, LAYERS, 1);
+      int[] promptLengths = new int[rows];
+      Arrays.fill(promptLengths, 1);
+      hook = new Var(model.operators(), values, 1, settings, promptLengths, LAYERS, 1);
     }
 
-    /** The pass over the row's one own prompt token. */
+    /** The pass over each row's one own prompt token. */
     void prompt() {
-      generated(0, PLAIN, 0);
+      generated(0, PLAIN, true);
     }
 
-    /** A pass over the token at an own position. */
-    void generated(int position, float[] state, int answerQuery) {
-      NDArray positions = manager.create(new long[] {position}, new Shape(1, 1));
-      hook.onPass(new Pass(prefix, cache, positions, position + 1, new int[] {answerQuery}));
+    /** A pass over each row's token at an own position. */
+    void generated(int position, float[] state, boolean answers) {
+      List<Token> tokens =
+          IntStream.range(0, rows).mapToObj(row -> new Token(row, position, answers)).toList();
+      segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
+      segment.enter(manager);
+      hook.onSegment(segment);
+      float[][] states = new float[rows][];
+      Arrays.fill(states, state);
       for (int layer = 2; layer < LAYERS; layer++) {
-        hook.onHiddenStates(layer, states(state));
+        hook.onHiddenStates(layer, segment, states(states));
       }
     }
 
-    AttentionParts parts(float... weights) {
-      int own = weights.length - PREFIX_KEYS;
-      return new AttentionParts(
-          manager.create(Arrays.copyOf(weights, PREFIX_KEYS), new Shape(1, 1, 1, PREFIX_KEYS)),
-          manager.create(
-              Arrays.copyOfRange(weights, PREFIX_KEYS, weights.length), new Shape(1, 1, 1, own)));
+    /** Weights of the only row. */
+    NDArray array(float... weights) {
+      return manager.create(weights, new Shape(1, 1, weights.length));
     }
 
     float[] weights(int layer, float... weights) {
-      AttentionParts moved = hook.onWeights(layer, parts(weights));
-      float[] joined = Arrays.copyOf(moved.prefix().toFloatArray(), weights.length);
-      float[] own = moved.own().toFloatArray();
-      System.arraycopy(own, 0, joined, PREFIX_KEYS, own.length);
-      return joined;
+      return hook.onWeights(layer, segment, array(weights)).toFloatArray();
+    }
+
+    /** What is made of the same weights of all rows, the last of them on their prompt token. */
+    float[][] weightsOfRows(int layer, float... weights) {
+      int keys = PREFIX_KEYS + rows;
+      float[] flat = new float[rows * keys];
+      for (int r = 0; r < rows; r++) {
+        System.arraycopy(weights, 0, flat, r * keys, PREFIX_KEYS);
+        flat[r * keys + PREFIX_KEYS + r] = weights[PREFIX_KEYS];
+      }
+      float[] moved =
+          hook.onWeights(layer, segment, manager.create(flat, new Shape(1, rows, keys)))
+              .toFloatArray();
+      float[][] ofRows = new float[rows][];
+      for (int r = 0; r < rows; r++) {
+        ofRows[r] = Arrays.copyOfRange(moved, r * keys, r * keys + PREFIX_KEYS + 1);
+        ofRows[r][PREFIX_KEYS] = moved[r * keys + PREFIX_KEYS + r];
+      }
+      return ofRows;
     }
 
     private NDArray states(float[]... states) {
@@ -255,7 +314,7 @@ class VarTest {
       for (int t = 0; t < states.length; t++) {
         System.arraycopy(states[t], 0, flat, t * HIDDEN, HIDDEN);
       }
-      return manager.create(flat, new Shape(1, states.length, HIDDEN));
+      return manager.create(flat, new Shape(states.length, HIDDEN));
     }
 
     @Override

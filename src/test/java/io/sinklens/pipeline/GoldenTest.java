@@ -441,7 +441,7 @@ class GoldenTest {
                   "cpu",
                   dtype,
                   ""),
-              new RunSettings.Generation(MAX_NEW_TOKENS, 16384, List.of(), 0),
+              new RunSettings.Generation(MAX_NEW_TOKENS, 0, 16384, List.of(), 0),
               List.of(variant),
               RunSettings.Statistics.SUMMARY,
               1_000_000));

@@ -76,7 +76,7 @@ class JobFileTest {
                     null),
                 new Output("out", List.of()),
                 new Model("model", "auto", "auto", "auto", "auto", null, "auto", "auto", ""),
-                new Generation(128, 16384, List.of(), 0),
+                new Generation(128, 0, 16384, List.of(), 0),
                 List.of(
                     new Variant(
                         "baseline",
@@ -133,7 +133,7 @@ class JobFileTest {
                     "cpu",
                     "float32",
                     " Be short."),
-                new Generation(5, 64, List.of("yes", "no"), 2),
+                new Generation(5, 0, 64, List.of("yes", "no"), 2),
                 List.of(
                     new Variant(
                         "plain",

@@ -199,14 +199,19 @@ class ModelAnnotatorTest {
   @Test
   void readsQuestionsOnlyWhenTheirAnnotationsAreWanted() {
     List<String> read = new ArrayList<>();
+    List<Question> many = new ArrayList<>();
+    for (int i = 0; i < 100; i++) { // Of images that change from row to row.
+      many.add(question("a" + i, "wide.png", QUESTION));
+      many.add(question("b" + i, "tall.png", QUESTION));
+    }
     Iterator<Question> questions =
-        questions().stream().peek(question -> read.add(question.sampleId())).iterator();
+        many.stream().peek(question -> read.add(question.sampleId())).iterator();
     try (ModelAnnotator annotator = load(new Settings())) {
       Iterator<Annotation> annotations = annotator.annotate(questions);
       annotations.next();
-      assertThat(read).hasSizeLessThan(questions().size());
+      assertThat(read).hasSizeLessThan(many.size());
       annotations.forEachRemaining(annotation -> {});
-      assertThat(read).hasSameSizeAs(questions());
+      assertThat(read).hasSameSizeAs(many);
     }
   }
 
@@ -1134,7 +1139,7 @@ class ModelAnnotatorTest {
               "cpu",
               "float32",
               promptSuffix),
-          new RunSettings.Generation(maxNewTokens, batchTokens, choices, topLogprobs),
+          new RunSettings.Generation(maxNewTokens, 0, batchTokens, choices, topLogprobs),
           variants,
           new RunSettings.Statistics(level, level == Level.FULL ? 1 : 0),
           maxImagePixels);

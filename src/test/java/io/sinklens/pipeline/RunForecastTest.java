@@ -60,7 +60,7 @@ class RunForecastTest {
             "auto",
             "float32",
             ""),
-        new RunSettings.Generation(2, 16384, List.of(), 0),
+        new RunSettings.Generation(2, 0, 16384, List.of(), 0),
         List.of(variant("baseline", Hook.OBSERVE), variant("var", Hook.VAR)),
         RunSettings.Statistics.SUMMARY,
         1_000_000);

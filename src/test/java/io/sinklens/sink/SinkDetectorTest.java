@@ -9,18 +9,20 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
-import io.sinklens.model.decoder.AttentionParts;
 import io.sinklens.model.decoder.KeyValueCache;
-import io.sinklens.model.decoder.Pass;
 import io.sinklens.model.decoder.RotaryPositions;
-import io.sinklens.model.decoder.SharedPrefix;
+import io.sinklens.model.decoder.Segment;
+import io.sinklens.model.decoder.Segment.Token;
 import io.sinklens.sink.SinkRule.Comparison;
 import io.sinklens.sink.SinkRule.SinkTokens;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
@@ -73,146 +75,223 @@ class SinkDetectorTest {
     return largest / Math.sqrt(squares / x.length + 1e-6);
   }
 
-  @RepeatedTest(10)
+  /** Some rows' prompts, then the others' beside generated tokens of the first, then all rows. */
+  @RepeatedTest(20)
   void agreesWithThePlainDefinition(RepetitionInfo repetition) {
     Random random = new Random(repetition.getCurrentRepetition());
-    int imageStart = 1 + random.nextInt(4);
-    int prefixKeys = imageStart + 1 + random.nextInt(8);
-    int[] promptLengths = new int[1 + random.nextInt(3)];
-    int longest = 0;
-    List<SinkRule> rules = new ArrayList<>();
-    for (int r = 0; r < promptLengths.length; r++) {
-      promptLengths[r] = 1 + random.nextInt(5);
-      longest = Math.max(longest, promptLengths[r]);
-      rules.add(new SinkRule(1.2 + random.nextDouble(), Comparison.AT_LEAST, SinkTokens.PROMPT));
-    }
-    float[][][] ofPrefix = new float[LAYERS][][];
-    float[][][][] own = new float[LAYERS][promptLengths.length][][]; // [layer][row][query][hidden]
-    for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
-      ofPrefix[l] = states(random, prefixKeys);
-      for (int r = 0; r < promptLengths.length; r++) {
-        own[l][r] = states(random, longest);
-      }
-    }
-
+    Rows rows = new Rows(random);
     try (PrefixSinkValues values = prefixValues();
         SinkDetector detector =
-            new SinkDetector(model.operators(), values, imageStart, rules, promptLengths)) {
-      for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
-        values.onHiddenStates(l, array(new float[][][] {ofPrefix[l]}));
-      }
-      detector.onPass(prompts(prefixKeys, promptLengths, longest + 2));
-      for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
-        detector.onHiddenStates(l, array(own[l]));
+            new SinkDetector(
+                model.operators(), values, rows.imageStart, rows.rules, rows.promptLengths)) {
+      KeyValueCache cache = cache(rows.prefixKeys, 64);
+      showPrefix(values, cache, layer -> rows.prefix[layer]);
+      assertThat(detector.imageTokens()).isEqualTo(rows.prefixKeys - rows.imageStart);
+      assertThat(detector.prefixLength()).isEqualTo(rows.prefixKeys);
+
+      int first = 1 + random.nextInt(rows.count());
+      for (int begun : List.of(first, rows.count(), rows.count())) {
+        Segment segment = segment(cache, rows.next(random, begun));
+        detector.onSegment(segment);
+        for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
+          detector.onHiddenStates(l, segment, array(rows.ofTokens(l)));
+        }
+        compareSums(random, detector, rows, segment);
       }
 
-      assertThat(detector.imageTokens()).isEqualTo(prefixKeys - imageStart);
-      for (int r = 0; r < promptLengths.length; r++) {
+      for (int r = 0; r < rows.count(); r++) {
         List<LayerSinks> found = detector.promptSinks(r);
         assertThat(found).extracting(LayerSinks::layer).containsExactly(2, 3);
         for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
-          LayerSinks expected =
-              plain(l, ofPrefix[l], own[l][r], imageStart, promptLengths[r], rules.get(r));
+          LayerSinks expected = rows.plain(l, r);
           LayerSinks actual = found.get(l - SinkRule.FIRST_LAYER);
           assertThat(actual.imagePositions()).isEqualTo(expected.imagePositions());
           assertThat(actual.textPositions()).isEqualTo(expected.textPositions());
           assertThat(actual.maxValue()).isCloseTo(expected.maxValue(), within(1e-5f));
+          compareVisual(detector, rows, l, r, expected.imagePositions());
         }
       }
-      compareSums(random, detector, prefixKeys, imageStart, longest, promptLengths.length);
     }
   }
 
-  /** Sums over the reported positions, for random weights. */
-  private void compareSums(
-      Random random, SinkDetector detector, int prefixKeys, int imageStart, int ownKeys, int rows) {
-    int layer = SinkRule.FIRST_LAYER;
-    float[] prefix = uniform(random, rows * HEADS * ownKeys * prefixKeys);
-    float[] own = uniform(random, rows * HEADS * ownKeys * ownKeys);
+  private static void compareVisual(
+      SinkDetector detector, Rows rows, int layer, int row, List<Integer> imagePositions) {
+    assertThat(detector.visualSinks(layer, row))
+        .containsExactly(imagePositions.stream().mapToInt(i -> rows.imageStart + i).toArray());
+    assertThat(detector.visualNonsinks(layer, row))
+        .containsExactly(
+            IntStream.range(rows.imageStart, rows.prefixKeys)
+                .filter(key -> !imagePositions.contains(key - rows.imageStart))
+                .toArray());
+    int choice = rows.rules.stream().distinct().toList().indexOf(rows.rules.get(row));
+    assertThat(detector.visualSinkCounts(layer).toFloatArray()[choice])
+        .isEqualTo(imagePositions.size());
+  }
+
+  /** Sums over the sinks of the definition, for random weights on what a query sees. */
+  private void compareSums(Random random, SinkDetector detector, Rows rows, Segment segment) {
+    int layer = SinkRule.FIRST_LAYER + random.nextInt(2);
+    int keys = segment.keys();
+    int queries = segment.queries();
+    float[] weights = new float[HEADS * queries * keys];
+    for (int i = 0; i < weights.length; i++) {
+      Token token = segment.token(i / keys % queries);
+      weights[i] = rows.sees(token, i % keys) ? random.nextFloat() : 0;
+    }
     KeyGroupSums sums =
-        detector.sums(
-            layer,
-            new AttentionParts(
-                manager.create(prefix, new Shape(rows, HEADS, ownKeys, prefixKeys)),
-                manager.create(own, new Shape(rows, HEADS, ownKeys, ownKeys))));
-    float[] visualSinks = sums.visualSinks().toFloatArray();
-    float[] visualNonsinks = sums.visualNonsinks().toFloatArray();
-    float[] textSinks = sums.textSinks().toFloatArray();
-    float[] image = sums.image().toFloatArray();
-    float[] sinks = sums.sinks().toFloatArray();
-    for (int i = 0; i < visualSinks.length; i++) {
-      LayerSinks found = detector.promptSinks(i / (HEADS * ownKeys)).get(0);
+        detector.sums(layer, segment, manager.create(weights, new Shape(HEADS, queries, keys)));
+    assertThat(sums.byGroup().getShape()).isEqualTo(new Shape(HEADS, queries, 3));
+    float[] byGroup = sums.byGroup().toFloatArray();
+    for (int i = 0; i < HEADS * queries; i++) {
+      int row = segment.token(i % queries).row();
       double ofSinks = 0;
-      double ofImage = 0;
+      double ofNonsinks = 0;
       double ofText = 0;
-      for (int k = imageStart; k < prefixKeys; k++) {
-        ofImage += prefix[i * prefixKeys + k];
-        if (found.imagePositions().contains(k - imageStart)) {
-          ofSinks += prefix[i * prefixKeys + k];
-        }
+      for (int key = 0; key < keys; key++) {
+        boolean sink = rows.isSink(layer, row, key);
+        boolean image = key >= rows.imageStart && key < rows.prefixKeys;
+        double weight = weights[i * keys + key];
+        ofSinks += image && sink ? weight : 0;
+        ofNonsinks += image && !sink ? weight : 0;
+        ofText += !image && sink ? weight : 0;
       }
-      for (int position : found.textPositions()) {
-        ofText +=
-            position < prefixKeys
-                ? prefix[i * prefixKeys + position]
-                : own[i * ownKeys + position - prefixKeys];
-      }
-      assertThat((double) visualSinks[i]).isCloseTo(ofSinks, within(1e-5));
-      assertThat((double) visualNonsinks[i]).isCloseTo(ofImage - ofSinks, within(1e-5));
-      assertThat((double) textSinks[i]).isCloseTo(ofText, within(1e-5));
-      assertThat((double) image[i]).isCloseTo(ofImage, within(1e-5));
-      assertThat((double) sinks[i]).isCloseTo(ofSinks + ofText, within(1e-5));
+      assertThat((double) byGroup[3 * i]).isCloseTo(ofSinks, within(1e-5));
+      assertThat((double) byGroup[3 * i + 1]).isCloseTo(ofNonsinks, within(1e-5));
+      assertThat((double) byGroup[3 * i + 2]).isCloseTo(ofText, within(1e-5));
     }
   }
 
-  private static LayerSinks plain(
-      int layer, float[][] prefix, float[][] own, int imageStart, int promptLength, SinkRule rule) {
-    List<Integer> image = new ArrayList<>();
-    List<Integer> text = new ArrayList<>();
-    double largest = 0;
-    for (int k = 0; k < prefix.length; k++) {
-      double value = sinkValue(prefix[k]);
-      if (k >= imageStart) {
-        largest = Math.max(largest, value);
+  /** Random rows on one image, and where their tokens have come to lie in the cache. */
+  private static final class Rows {
+    final int imageStart;
+    final int prefixKeys;
+    final int[] promptLengths;
+    final List<SinkRule> rules = new ArrayList<>();
+    final float[][][] prefix = new float[LAYERS][][]; // [layer][prefix key][hidden]
+    final float[][][][] own; // [layer][row][own index][hidden]
+    private final List<Token> slots = new ArrayList<>(); // After the prefix.
+    private final int[] lengths; // By row, tokens so far.
+    private int tokens;
+
+    Rows(Random random) {
+      imageStart = 1 + random.nextInt(4);
+      prefixKeys = imageStart + 1 + random.nextInt(8);
+      promptLengths = new int[1 + random.nextInt(4)];
+      lengths = new int[promptLengths.length];
+      List<Double> thresholds = List.of(1.2 + random.nextDouble(), 1.2 + random.nextDouble());
+      own = new float[LAYERS][promptLengths.length][][];
+      for (int r = 0; r < promptLengths.length; r++) {
+        promptLengths[r] = 1 + random.nextInt(5);
+        rules.add( // Some rows share a rule.
+            new SinkRule(
+                thresholds.get(random.nextInt(2)),
+                Comparison.AT_LEAST,
+                random.nextBoolean() ? SinkTokens.PROMPT : SinkTokens.ALL));
       }
-      if (value >= rule.threshold()) {
-        (k < imageStart ? text : image).add(k < imageStart ? k : k - imageStart);
+      for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
+        prefix[l] = states(random, prefixKeys);
+        for (int r = 0; r < promptLengths.length; r++) {
+          own[l][r] = states(random, promptLengths[r] + 2);
+        }
       }
     }
-    for (int k = 0; k < promptLength; k++) {
-      if (sinkValue(own[k]) >= rule.threshold()) {
-        text.add(prefix.length + k);
-      }
+
+    int count() {
+      return promptLengths.length;
     }
-    return new LayerSinks(layer, image, text, (float) largest);
+
+    /** The prompts of rows that now begin, one token of the others, rows in any order. */
+    List<Token> next(Random random, int begun) {
+      List<Integer> order = new ArrayList<>(IntStream.range(0, begun).boxed().toList());
+      Collections.shuffle(order, random);
+      List<Token> next = new ArrayList<>();
+      for (int r : order) {
+        int end = lengths[r] == 0 ? promptLengths[r] : lengths[r] + 1;
+        for (int i = lengths[r]; i < end; i++) {
+          next.add(new Token(r, i, i == end - 1));
+        }
+        lengths[r] = end;
+      }
+      slots.addAll(next);
+      tokens = next.size();
+      return next;
+    }
+
+    /** Hidden states of the newest tokens. */
+    float[][] ofTokens(int layer) {
+      return slots.subList(slots.size() - tokens, slots.size()).stream()
+          .map(token -> own[layer][token.row()][token.ownIndex()])
+          .toArray(float[][]::new);
+    }
+
+    boolean sees(Token query, int key) {
+      if (key < prefixKeys) {
+        return true;
+      }
+      Token token = slots.get(key - prefixKeys);
+      return token.row() == query.row() && token.ownIndex() <= query.ownIndex();
+    }
+
+    /** Whether a key is a sink by a row's rule, if it sees the key at all. */
+    boolean isSink(int layer, int row, int key) {
+      SinkRule rule = rules.get(row);
+      if (key < prefixKeys) {
+        return sinkValue(prefix[layer][key]) >= rule.threshold();
+      }
+      Token token = slots.get(key - prefixKeys);
+      return token.row() == row
+          && (token.ownIndex() < promptLengths[row] || rule.tokens() == SinkTokens.ALL)
+          && sinkValue(own[layer][row][token.ownIndex()]) >= rule.threshold();
+    }
+
+    LayerSinks plain(int layer, int row) {
+      double threshold = rules.get(row).threshold();
+      List<Integer> image = new ArrayList<>();
+      List<Integer> text = new ArrayList<>();
+      double largest = 0;
+      for (int k = 0; k < prefixKeys; k++) {
+        double value = sinkValue(prefix[layer][k]);
+        if (k >= imageStart) {
+          largest = Math.max(largest, value);
+        }
+        if (value >= threshold) {
+          (k < imageStart ? text : image).add(k < imageStart ? k : k - imageStart);
+        }
+      }
+      for (int k = 0; k < promptLengths[row]; k++) {
+        if (sinkValue(own[layer][row][k]) >= threshold) {
+          text.add(prefixKeys + k);
+        }
+      }
+      return new LayerSinks(layer, image, text, (float) largest);
+    }
   }
 
   @Test
   void countsAValueExactlyAtTheThresholdInThePaperButNotInTheReleasedCode() {
     float[][] prefix = {spike(1), spike(9), spike(2)};
     try (PrefixSinkValues values = prefixValues()) {
-      values.onHiddenStates(2, array(new float[][][] {prefix}));
-      values.onHiddenStates(3, array(new float[][][] {prefix}));
+      KeyValueCache cache = cache(3, 8);
+      showPrefix(values, cache, layer -> prefix);
       float second = values.at(2).toFloatArray()[1];
       assertThat((double) second).isCloseTo(sinkValue(prefix[1]), within(1e-5));
 
-      assertThat(textSinks(values, second, Comparison.AT_LEAST)).containsExactly(1);
-      assertThat(textSinks(values, second, Comparison.ABOVE)).isEmpty();
-      assertThat(textSinks(values, Math.nextUp(second), Comparison.AT_LEAST)).isEmpty();
-      assertThat(textSinks(values, Math.nextDown(second), Comparison.ABOVE)).containsExactly(1);
+      assertThat(textSinks(values, cache, second, Comparison.AT_LEAST)).containsExactly(1);
+      assertThat(textSinks(values, cache, second, Comparison.ABOVE)).isEmpty();
+      assertThat(textSinks(values, cache, Math.nextUp(second), Comparison.AT_LEAST)).isEmpty();
+      assertThat(textSinks(values, cache, Math.nextDown(second), Comparison.ABOVE))
+          .containsExactly(1);
     }
   }
 
   /** Sinks before the image, which is the last token of the prefix. */
   private List<Integer> textSinks(
-      PrefixSinkValues values, double threshold, Comparison comparison) {
+      PrefixSinkValues values, KeyValueCache cache, double threshold, Comparison comparison) {
     SinkRule rule = new SinkRule(threshold, comparison, SinkTokens.PROMPT);
     try (SinkDetector detector =
         new SinkDetector(model.operators(), values, 2, List.of(rule), new int[] {1})) {
-      detector.onPass(prompts(3, new int[] {1}, 1));
-      detector.onHiddenStates(2, array(new float[][][] {{spike(0)}}));
-      detector.onHiddenStates(3, array(new float[][][] {{spike(0)}}));
-      float[] groups = detector.prefixGroups(2).toFloatArray();
+      show(detector, segment(cache, List.of(new Token(0, 0, true))), spike(0));
+      float[] groups = detector.groups(2).toFloatArray(); // [1, slot, group]
       List<Integer> positions = detector.promptSinks(0).get(0).textPositions();
       for (int k = 0; k < 2; k++) {
         assertThat(groups[3 * k + 2]).isEqualTo(positions.contains(k) ? 1f : 0f);
@@ -223,31 +302,72 @@ class SinkDetectorTest {
 
   @Test
   void looksAtGeneratedTokensOnlyWhenTheRuleSaysAll() {
-    List<SinkRule> rules =
-        List.of(
-            new SinkRule(2, Comparison.AT_LEAST, SinkTokens.PROMPT),
-            new SinkRule(2, Comparison.AT_LEAST, SinkTokens.ALL));
     int[] promptLengths = {2, 1};
     try (PrefixSinkValues values = prefixValues()) {
-      for (int l = 2; l < LAYERS; l++) {
-        values.onHiddenStates(l, array(new float[][][] {{spike(0), spike(0)}}));
-      }
+      KeyValueCache cache = cache(2, 5);
+      showPrefix(values, cache, layer -> new float[][] {spike(0), spike(0)});
+      List<SinkRule> rules = List.of(rule(SinkTokens.PROMPT), rule(SinkTokens.ALL));
       try (SinkDetector detector =
           new SinkDetector(model.operators(), values, 1, rules, promptLengths)) {
-        KeyValueCache cache = model.decoder().newCache(manager, 2, 4);
-        SharedPrefix prefix =
-            model.decoder().newCache(manager, 1, 2).share(0, RotaryPositions.sequential(2));
-        // The second row's second token is padding, however much it looks like a sink.
-        detector.onPass(
-            new Pass(prefix, cache, positions(new long[][] {{0, 1}, {0, 1}}), 2, new int[] {1, 0}));
-        detector.onHiddenStates(
-            2, array(new float[][][] {{spike(0), spike(9)}, {spike(9), spike(9)}}));
-        assertThat(detector.ownSinks(2).toFloatArray()).containsExactly(0, 1, 1, 0);
+        List<Token> prompts =
+            List.of(new Token(0, 0, false), new Token(0, 1, true), new Token(1, 0, true));
+        show(detector, segment(cache, prompts), spike(0), spike(9), spike(9));
+        assertThat(ownSinks(detector, 0)).containsExactly(0, 1, 1, 0, 0);
+        assertThat(ownSinks(detector, 1)).containsExactly(0, 1, 1, 0, 0);
 
-        detector.onPass(
-            new Pass(prefix, cache, positions(new long[][] {{2}, {1}}), 3, new int[] {0, 0}));
-        detector.onHiddenStates(2, array(new float[][][] {{spike(9)}, {spike(9)}}));
-        assertThat(detector.ownSinks(2).toFloatArray()).containsExactly(0, 1, 0, 1, 1, 0);
+        List<Token> generated = List.of(new Token(0, 2, true), new Token(1, 1, true));
+        show(detector, segment(cache, generated), spike(9), spike(9));
+        assertThat(ownSinks(detector, 0)).containsExactly(0, 1, 1, 0, 1);
+        assertThat(ownSinks(detector, 1)).containsExactly(0, 1, 1, 0, 1);
+        assertThat(detector.promptSinks(1).get(0).textPositions()).containsExactly(2);
+      }
+    }
+  }
+
+  @Test
+  void forgetsSinksOfRowsWhoseSlotsOthersTake() {
+    int[] promptLengths = {3, 1};
+    List<SinkRule> rules = List.of(rule(SinkTokens.PROMPT), rule(SinkTokens.PROMPT));
+    try (PrefixSinkValues values = prefixValues()) {
+      KeyValueCache cache = cache(2, 3);
+      showPrefix(values, cache, layer -> new float[][] {spike(0), spike(0)});
+      try (SinkDetector detector =
+          new SinkDetector(model.operators(), values, 1, rules, promptLengths)) {
+        List<Token> first =
+            List.of(new Token(0, 0, false), new Token(0, 1, false), new Token(0, 2, true));
+        show(detector, segment(cache, first), spike(9), spike(9), spike(9));
+        assertThat(ownSinks(detector, 0)).containsExactly(1, 1, 1);
+
+        cache.forgetRows();
+        show(detector, segment(cache, List.of(new Token(1, 0, true))), spike(0));
+        assertThat(ownSinks(detector, 0)).containsExactly(0, 1, 1);
+        show(detector, segment(cache, List.of(new Token(1, 1, true))), spike(9)); // Generated.
+        assertThat(ownSinks(detector, 0)).containsExactly(0, 0, 1);
+        assertThat(detector.promptSinks(0).get(0).textPositions()).containsExactly(2, 3, 4);
+        assertThat(detector.promptSinks(1).get(0).textPositions()).isEmpty();
+      }
+    }
+  }
+
+  @Test
+  void keepsGroupsOnceForRowsOfOneRule() {
+    SinkRule low = new SinkRule(1.5, Comparison.AT_LEAST, SinkTokens.PROMPT);
+    SinkRule high = new SinkRule(3, Comparison.AT_LEAST, SinkTokens.PROMPT);
+    try (PrefixSinkValues values = prefixValues()) {
+      KeyValueCache cache = cache(3, 4);
+      // Of twelve dimensions the spike of 2 has the sink value 1.79, that of 9 one of 3.25.
+      showPrefix(values, cache, layer -> new float[][] {spike(0), spike(2), spike(9)});
+      try (SinkDetector detector =
+          new SinkDetector(
+              model.operators(), values, 1, List.of(low, high, low), new int[] {1, 1, 1})) {
+        Segment segment =
+            segment(
+                cache,
+                List.of(new Token(2, 0, true), new Token(1, 0, true), new Token(0, 0, true)));
+        show(detector, segment, spike(0), spike(0), spike(0));
+        assertThat(detector.groups(2).getShape()).isEqualTo(new Shape(2, 7, 3));
+        assertThat(detector.choices(segment).toLongArray()).containsExactly(0, 1, 0);
+        assertThat(detector.visualSinkCounts(2).toFloatArray()).containsExactly(2, 1);
       }
     }
   }
@@ -292,53 +412,58 @@ class SinkDetectorTest {
         .hasMessage("Sink threshold must be above 0, not " + threshold);
   }
 
+  private static SinkRule rule(SinkTokens tokens) {
+    return new SinkRule(2, Comparison.AT_LEAST, tokens);
+  }
+
   private static PrefixSinkValues prefixValues() {
     return new PrefixSinkValues(model.operators(), DIMENSIONS, HIDDEN, LAYERS);
   }
 
-  /** The pass over the rows' own prompts, padded on the right. */
-  private Pass prompts(int prefixKeys, int[] promptLengths, int capacity) {
-    int longest = 0;
-    int[] answerQueries = new int[promptLengths.length];
-    for (int r = 0; r < promptLengths.length; r++) {
-      longest = Math.max(longest, promptLengths[r]);
-      answerQueries[r] = promptLengths[r] - 1;
-    }
-    long[][] positions = new long[promptLengths.length][longest];
-    for (long[] row : positions) {
-      for (int q = 0; q < longest; q++) {
-        row[q] = q;
-      }
-    }
-    return new Pass(
-        model
-            .decoder()
-            .newCache(manager, 1, prefixKeys)
-            .share(0, RotaryPositions.sequential(prefixKeys)),
-        model.decoder().newCache(manager, promptLengths.length, capacity),
-        positions(positions),
-        longest,
-        answerQueries);
+  private KeyValueCache cache(int prefixKeys, int ownCapacity) {
+    return model.decoder().newCache(manager, RotaryPositions.sequential(prefixKeys), ownCapacity);
   }
 
-  private NDArray positions(long[][] positions) {
-    long[] flat = new long[positions.length * positions[0].length];
-    for (int r = 0; r < positions.length; r++) {
-      System.arraycopy(positions[r], 0, flat, r * positions[0].length, positions[0].length);
-    }
-    return manager.create(flat, new Shape(positions.length, positions[0].length));
+  private interface LayerStates {
+    /** {@code [token][hidden]}. */
+    float[][] at(int layer);
   }
 
-  /** {@code [row][token][hidden]} as one array. */
-  private NDArray array(float[][][] states) {
-    int tokens = states[0].length;
-    float[] flat = new float[states.length * tokens * HIDDEN];
-    for (int r = 0; r < states.length; r++) {
-      for (int t = 0; t < tokens; t++) {
-        System.arraycopy(states[r][t], 0, flat, (r * tokens + t) * HIDDEN, HIDDEN);
-      }
+  private void showPrefix(PrefixSinkValues values, KeyValueCache cache, LayerStates states) {
+    Segment prefix = Segment.ofPrefix(cache, values);
+    prefix.enter(manager);
+    for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
+      values.onHiddenStates(l, prefix, array(states.at(l)));
     }
-    return manager.create(flat, new Shape(states.length, tokens, HIDDEN));
+  }
+
+  private Segment segment(KeyValueCache cache, List<Token> tokens) {
+    Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
+    segment.enter(manager);
+    return segment;
+  }
+
+  /** Shows the same hidden states at every layer. */
+  private void show(SinkDetector detector, Segment segment, float[]... states) {
+    detector.onSegment(segment);
+    for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
+      detector.onHiddenStates(l, segment, array(states));
+    }
+  }
+
+  /** A choice's text sinks behind the prefix at the first layer with sinks, as 0 and 1. */
+  private static float[] ownSinks(SinkDetector detector, int choice) {
+    NDArray groups = detector.groups(SinkRule.FIRST_LAYER);
+    return groups.get("{}, {}:, 2", choice, detector.prefixLength()).toFloatArray();
+  }
+
+  /** {@code [token][hidden]} as an array. */
+  private NDArray array(float[][] states) {
+    float[] flat = new float[states.length * HIDDEN];
+    for (int t = 0; t < states.length; t++) {
+      System.arraycopy(states[t], 0, flat, t * HIDDEN, HIDDEN);
+    }
+    return manager.create(flat, new Shape(states.length, HIDDEN));
   }
 
   /** Ones everywhere but for one sink dimension. */
@@ -358,13 +483,5 @@ class SinkDetectorTest {
       state[DIMENSIONS.get(random.nextInt(2))] *= 1 + random.nextInt(4);
     }
     return states;
-  }
-
-  private static float[] uniform(Random random, int length) {
-    float[] values = new float[length];
-    for (int i = 0; i < length; i++) {
-      values[i] = random.nextFloat();
-    }
-    return values;
   }
 }

@@ -39,6 +39,11 @@ final class Doubles {
     return of(shape, indices -> rounded(random.nextGaussian(), dtype));
   }
 
+  /** As many elements, each from its indices. */
+  Doubles with(ToDoubleFunction<int[]> element) {
+    return of(shape, element);
+  }
+
   static int[] shape(int... sizes) {
     return sizes;
   }

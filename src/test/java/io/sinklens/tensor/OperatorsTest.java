@@ -22,23 +22,29 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.function.IntToDoubleFunction;
 import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.RepeatedTest;
+import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Every operator against its definition in plain Java, in both types networks compute in. */
 class OperatorsTest {
+  private static final List<Dtype> COMPUTED = List.of(Dtype.FLOAT32, Dtype.BFLOAT16);
+
   private static Operators operators;
 
   private NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
-  private final Random random = new Random(1);
+  private Random random = new Random(1);
 
   @BeforeAll
   static void load() {
@@ -71,10 +77,9 @@ class OperatorsTest {
     Path file = Files.write(folder.resolve("floats"), bytes.array());
 
     NDArray mapped = operators.mapFile(file, 6, Dtype.FLOAT32);
-    NDArray view = operators.viewRange(mapped, 2, 6, new Shape(1, 1, 2, 2));
+    NDArray view = operators.viewRange(mapped, 2, 6, new Shape(2, 2));
     assertThat(view.toFloatArray()).containsExactly(2.5f, 3.5f, 4.5f, 5.5f);
-    NDArray nines = manager.create(new float[] {9, 9}, new Shape(1, 1, 1, 2));
-    operators.cacheAppend(view, nines, integers(new int[] {1}, 1, 1));
+    operators.putRows(view, 1, manager.create(new float[] {9, 9}, new Shape(1, 2)));
 
     assertThat(mapped.toFloatArray()).containsExactly(0.5f, 1.5f, 2.5f, 3.5f, 9, 9);
     assertThat(mapped.getManager()).isSameAs(operators.manager());
@@ -104,12 +109,16 @@ class OperatorsTest {
 
   @ParameterizedTest
   @EnumSource
-  void makesZeros(Dtype dtype) {
-    NDArray zeros = operators.zeros(manager, new Shape(2, 3), dtype);
+  void keepsRoomForNumbersOfEachType(Dtype dtype) {
+    NDArray room = operators.empty(manager, new Shape(2, 3), dtype);
+    assertThat(room.getShape()).isEqualTo(new Shape(2, 3));
+    assertThat(room.getManager()).isSameAs(manager);
 
-    assertThat(zeros.getShape()).isEqualTo(new Shape(2, 3));
-    assertThat(floats(zeros)).containsOnly(0);
-    assertThat(zeros.getManager()).isSameAs(manager);
+    NDArray numbers = manager.create(new float[] {1, 2, 3, 4, 5, 0x1.01p0f}, new Shape(2, 3));
+    operators.putRows(room, 0, numbers);
+
+    float rounded = dtype == Dtype.BFLOAT16 ? 1 : 0x1.01p0f;
+    assertThat(floats(room)).containsExactly(1, 2, 3, 4, 5, rounded);
   }
 
   // --- Layers
@@ -131,6 +140,22 @@ class OperatorsTest {
   }
 
   @ParameterizedTest
+  @ValueSource(ints = {63, 64, 65, 79, 80, 81, 129})
+  void multipliesManyRowsWhateverTheirNumber(int rows) {
+    for (Dtype dtype : List.of(Dtype.FLOAT32, Dtype.BFLOAT16)) {
+      Doubles x = random(dtype, 1, rows, 32);
+      Doubles weight = random(dtype, 5, 32);
+      Doubles bias = random(dtype, 5);
+      check(
+          Doubles.of(
+              shape(1, rows, 5),
+              i -> bias.at(i[2]) + sum(32, k -> x.at(0, i[1], k) * weight.at(i[2], k))),
+          dtype,
+          operators.linear(array(x, dtype), array(weight, dtype), array(bias, dtype)));
+    }
+  }
+
+  @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void looksRowsUp(Dtype dtype) {
     Doubles weight = random(dtype, 7, 4);
@@ -148,7 +173,8 @@ class OperatorsTest {
     Doubles pixels = random(dtype, 2, 3, 6, 4); // 3 by 2 patches of 2 by 2.
     Doubles weight = random(dtype, 5, 3, 2, 2);
 
-    check(
+    Doubles bias = random(dtype, 5);
+    Doubles products =
         Doubles.of(
             shape(2, 6, 5),
             i ->
@@ -156,27 +182,25 @@ class OperatorsTest {
                     12,
                     k ->
                         pixels.at(i[0], k / 4, i[1] / 2 * 2 + k / 2 % 2, i[1] % 2 * 2 + k % 2)
-                            * weight.at(i[2], k / 4, k / 2 % 2, k % 2))),
+                            * weight.at(i[2], k / 4, k / 2 % 2, k % 2)));
+
+    check(products, dtype, operators.patches(array(pixels, dtype), array(weight, dtype), 2));
+    check(
+        Doubles.of(shape(2, 6, 5), i -> products.at(i) + bias.at(i[2])),
         dtype,
-        operators.patches(array(pixels, dtype), array(weight, dtype), 2));
+        operators.patches(array(pixels, dtype), array(weight, dtype), array(bias, dtype), 2));
   }
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void putsTokensTogether(Dtype dtype) {
+  void beginsEveryRowWithAToken(Dtype dtype) {
     Doubles x = random(dtype, 2, 3, 4);
     Doubles token = random(dtype, 4);
-    Doubles left = random(dtype, 2, 4);
-    Doubles right = random(dtype, 5, 4);
 
     check(
         Doubles.of(shape(2, 4, 4), i -> i[1] == 0 ? token.at(i[2]) : x.at(i[0], i[1] - 1, i[2])),
         dtype,
         operators.prependToken(array(x, dtype), array(token, dtype)));
-    check(
-        Doubles.of(shape(1, 7, 4), i -> i[1] < 2 ? left.at(i[1], i[2]) : right.at(i[1] - 2, i[2])),
-        dtype,
-        operators.concatTokens(array(left, dtype), array(right, dtype)));
   }
 
   @ParameterizedTest
@@ -229,27 +253,86 @@ class OperatorsTest {
         operators.endRows(array(x, dtype), array(token, dtype)));
   }
 
-  @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void picksOneTokenOfEveryRow(Dtype dtype) {
-    Doubles x = random(dtype, 3, 5, 4);
-    long[] tokens = {4, 0, 2};
+  @RepeatedTest(10)
+  void putsPartsBehindOneAnother(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int parts = 1 + random.nextInt(5);
+    int width = 1 + random.nextInt(6);
+    int[] owners = // of each row, the part
+        IntStream.range(0, parts)
+            .flatMap(part -> IntStream.generate(() -> part).limit(1 + random.nextInt(4)))
+            .toArray();
+    for (Dtype dtype : COMPUTED) {
+      Doubles all = random(dtype, owners.length, width);
+      List<NDArray> arrays = new ArrayList<>();
+      for (int part = 0; part < parts; part++) {
+        int each = part;
+        int begin = (int) IntStream.of(owners).filter(owner -> owner < each).count();
+        int rows = (int) IntStream.of(owners).filter(owner -> owner == each).count();
+        arrays.add(array(Doubles.of(shape(rows, width), i -> all.at(begin + i[0], i[1])), dtype));
+      }
 
-    check(
-        Doubles.of(shape(3, 4), i -> x.at(i[0], (int) tokens[i[0]], i[1])),
-        dtype,
-        operators.pickTokens(array(x, dtype), manager.create(tokens)));
+      check(all, dtype, operators.concat(arrays));
+    }
   }
 
-  @Test
-  void picksOneQueryOfEveryRow() {
-    Doubles x = random(Dtype.FLOAT32, 3, 2, 5, 4);
-    long[] queries = {4, 0, 2};
+  @RepeatedTest(10)
+  void viewsAndReplacesRows(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int rows = 1 + random.nextInt(8);
+    int begin = random.nextInt(rows);
+    int end = begin + 1 + random.nextInt(rows - begin);
+    int width = 1 + random.nextInt(5);
+    for (Dtype dtype : COMPUTED) {
+      Doubles before = random(dtype, rows, width, 2);
+      Doubles put = random(dtype, end - begin, width, 2);
+      NDArray x = array(before, dtype);
+      NDArray view = operators.rows(x, begin, end);
+      check(
+          Doubles.of(shape(end - begin, width, 2), i -> before.at(begin + i[0], i[1], i[2])),
+          dtype,
+          view);
 
-    check(
-        Doubles.of(shape(3, 2, 4), i -> x.at(i[0], i[1], (int) queries[i[0]], i[2])),
-        Dtype.FLOAT32,
-        operators.pickQueries(array(x, Dtype.FLOAT32), manager.create(queries)));
+      operators.putRows(x, begin, array(put, dtype));
+
+      check(
+          Doubles.of(
+              shape(rows, width, 2),
+              i -> i[0] < begin || i[0] >= end ? before.at(i) : put.at(i[0] - begin, i[1], i[2])),
+          dtype,
+          x);
+      check(put, dtype, view);
+    }
+  }
+
+  @RepeatedTest(10)
+  void findsAndSpoilsRowsThatAreNotFinite(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int rows = 1 + random.nextInt(8);
+    int hidden = 1 + random.nextInt(6);
+    double[] large = {-0x1p127, 0x1p127}; // Whose sums overflow.
+    for (Dtype dtype : COMPUTED) {
+      Doubles x = Doubles.of(shape(rows, hidden), i -> large[random.nextInt(2)]);
+      Doubles spoilt = withNumbersThatAreNotFinite(x);
+
+      assertThat(operators.finiteRows(array(x, dtype))).doesNotContain(false);
+      boolean[] finite = operators.finiteRows(array(spoilt, dtype));
+
+      assertThat(finite).hasSize(rows);
+      for (int r = 0; r < rows; r++) {
+        int row = r;
+        assertThat(finite[r])
+            .isEqualTo(
+                IntStream.range(0, hidden).allMatch(d -> Double.isFinite(spoilt.at(row, d))));
+      }
+      int[] failed = IntStream.range(0, rows).filter(r -> !finite[r]).toArray();
+      float[] marked = floats(operators.spoilRows(array(x, dtype), failed));
+      for (int i = 0; i < marked.length; i++) {
+        assertThat((double) marked[i])
+            .isEqualTo(
+                finite[i / hidden] ? (Double) x.at(i / hidden, i % hidden) : (Double) Double.NaN);
+      }
+    }
   }
 
   @ParameterizedTest
@@ -309,32 +392,94 @@ class OperatorsTest {
         operators.ropeAngles(manager.create(positions, new Shape(2, 2)), 10000, 8));
   }
 
-  @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void turnsTheHalvesOfEveryHead(Dtype dtype) {
-    Doubles x = random(dtype, 2, 3, 4, 8);
-    int[] positions = {5, 6, 7, 8, 0, 1, 2, 3}; // Four of each row.
+  @Test
+  void turnsEachSectionOfFrequenciesByItsOwnPosition() {
+    List<Integer> sections = List.of(1, 2, 1); // Head size 8.
+    long[] positions = {3, 0, 7, 1, 2, 5}; // [axis, token]
+    double theta = 100;
+    int[] axes = {0, 1, 1, 2};
 
-    check(turned(x, positions), dtype, turn(x, positions, 2, dtype));
+    check(
+        Doubles.of(
+            shape(2, 8),
+            i -> positions[2 * axes[i[1] % 4] + i[0]] * Math.pow(theta, -(i[1] % 4) / 4.0)),
+        Dtype.FLOAT32,
+        operators.sectionedRopeAngles(manager.create(positions, new Shape(3, 2)), theta, sections));
+  }
+
+  @Test
+  void turnsQuartersOfAHeadByRowAndColumn() {
+    long[] places = {0, 0, 3, 1, 2, 70};
+
+    check(
+        Doubles.of(
+            shape(3, 8),
+            i -> {
+              int frequency = i[1] % 4;
+              return places[2 * i[0] + frequency / 2] * Math.pow(100, -(frequency % 2) / 2.0);
+            }),
+        Dtype.FLOAT32,
+        operators.planeRopeAngles(manager.create(places, new Shape(3, 2)), 100, 8));
   }
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void turnsAllRowsByOnePosition(Dtype dtype) {
-    Doubles x = random(dtype, 2, 3, 4, 8);
-    int[] shared = {9, 10, 11, 12};
-    int[] repeated = {9, 10, 11, 12, 9, 10, 11, 12};
+  void negatesTheSineOfFirstHalves(Dtype dtype) {
+    Doubles angles = random(Dtype.FLOAT32, 5, 8);
 
-    check(turned(x, repeated), dtype, turn(x, shared, 1, dtype));
+    check(
+        Doubles.of(shape(5, 8), i -> (i[1] < 4 ? -1 : 1) * Math.sin(angles.at(i))),
+        dtype,
+        operators.ropeSin(array(angles, Dtype.FLOAT32), dtype));
+  }
+
+  @RepeatedTest(10)
+  void turnsTheHalvesOfEveryHead(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int[] positions = random.ints(1 + random.nextInt(6), 0, 20).toArray();
+    int heads = 1 + random.nextInt(4);
+    int size = 2 * (1 + random.nextInt(8));
+    for (Dtype dtype : COMPUTED) {
+      Doubles x = random(dtype, positions.length, heads, size);
+
+      check(turned(x, positions), dtype, turn(array(x, dtype), positions, size, dtype));
+    }
+  }
+
+  @Test
+  void turnsBfloatsInTheTypeOfTheirAngles() {
+    int[] positions = {5, 9};
+    Doubles x = random(Dtype.BFLOAT16, 2, 3, 8);
+
+    check(
+        turned(x, positions),
+        Dtype.FLOAT32,
+        turn(array(x, Dtype.BFLOAT16), positions, 8, Dtype.FLOAT32));
   }
 
   // --- Attention
 
-  /** P prefix keys, T own keys, and everything else of one attention. */
+  /** Queries that stand among others, and keys in a cache that has room for more. */
   record Attention(
-      Dtype dtype, int rows, int heads, int groups, int queries, int prefix, int own, int size) {
-    int group() {
-      return heads / groups;
+      Dtype dtype, int groups, int group, int size, int before, int queries, int slots, int room) {
+    static Attention random(Random random, Dtype dtype) {
+      return new Attention(
+          dtype,
+          1 + random.nextInt(3),
+          1 + random.nextInt(4),
+          2 * (1 + random.nextInt(8)),
+          random.nextInt(4),
+          1 + random.nextInt(6),
+          1 + random.nextInt(60),
+          random.nextInt(6));
+    }
+
+    int heads() {
+      return groups * group;
+    }
+
+    int end() {
+      return before + queries;
     }
 
     double scale() {
@@ -342,139 +487,140 @@ class OperatorsTest {
     }
   }
 
-  static Stream<Attention> attentions() {
-    return Stream.of(Dtype.FLOAT32, Dtype.BFLOAT16)
+  @RepeatedTest(30)
+  void attendsToTheKeysAMaskLeaves(RepetitionInfo repetition) {
+    for (Dtype dtype : COMPUTED) {
+      random = new Random(repetition.getCurrentRepetition());
+      Attention of = Attention.random(random, dtype);
+      Operands operands = new Operands(of, randomMask(of));
+
+      check(operands.output(), dtype, attend(operands, operands.mask(manager), manager));
+    }
+  }
+
+  @RepeatedTest(30)
+  void writesTheSameAttentionOut(RepetitionInfo repetition) {
+    for (Dtype dtype : COMPUTED) {
+      random = new Random(100 + repetition.getCurrentRepetition());
+      Attention of = Attention.random(random, dtype);
+      Operands operands = new Operands(of, randomMask(of));
+
+      NDArray scores = attentionScores(operands, operands.mask(manager));
+      check(operands.scores(), dtype, scores);
+      NDArray weights = operators.softmax(scores);
+      check(operands.weights(), dtype, weights);
+      check(
+          operands.output(),
+          dtype,
+          operators.weightedValues(weights, array(operands.values, dtype)));
+    }
+  }
+
+  @RepeatedTest(20)
+  void attendsToEveryKeyUnderAMaskOfOneElement(RepetitionInfo repetition) {
+    for (Dtype dtype : COMPUTED) {
+      random = new Random(200 + repetition.getCurrentRepetition());
+      Attention of = Attention.random(random, dtype);
+      Operands operands = new Operands(of, new boolean[of.queries][of.slots]);
+      NDArray nothing = operators.to(manager.create(new float[1], new Shape(1, 1)), dtype);
+
+      check(operands.scores(), dtype, attentionScores(operands, nothing));
+      check(operands.output(), dtype, attend(operands, nothing, manager));
+    }
+  }
+
+  @RepeatedTest(20)
+  void sumsValuesUnderAnyWeights(RepetitionInfo repetition) {
+    for (Dtype dtype : COMPUTED) {
+      random = new Random(300 + repetition.getCurrentRepetition());
+      Attention of = Attention.random(random, dtype);
+      Doubles values = withRoom(of, random(dtype, of.groups, of.slots + of.room, of.size));
+      Doubles weights = // Of either sign, as no softmax gives them.
+          Doubles.of(
+              shape(of.heads(), of.queries, of.slots),
+              i -> Doubles.rounded(random.nextGaussian() / of.slots, dtype));
+
+      check(
+          weighted(of, weights, values),
+          dtype,
+          operators.weightedValues(array(weights, Dtype.FLOAT32), array(values, dtype)));
+    }
+  }
+
+  static Stream<Attention> causalAttentions() {
+    // Around a block of 128 queries, and two.
+    return Stream.of(1, 2, 3, 100, 127, 128, 129, 200, 255, 256, 257, 300)
         .flatMap(
-            dtype ->
+            queries ->
                 Stream.of(
-                    new Attention(dtype, 1, 4, 4, 3, 5, 3, 8), // Multi-head.
-                    new Attention(dtype, 3, 8, 2, 4, 37, 6, 16), // Grouped-query.
-                    new Attention(dtype, 2, 6, 1, 2, 9, 5, 8), // Multi-query.
-                    new Attention(dtype, 5, 4, 2, 1, 20, 7, 8), // One token a row.
-                    new Attention(dtype, 1, 2, 2, 40, 600, 40, 16), // A prompt after an image.
-                    new Attention(dtype, 2, 4, 2, 5, 1, 5, 8)));
-  }
-
-  static Stream<Attention> attentionsWithEmptyPrefix() {
-    return Stream.of(Dtype.FLOAT32, Dtype.BFLOAT16)
-        .flatMap(
-            dtype ->
-                Stream.of(
-                    new Attention(dtype, 1, 4, 4, 3, 0, 3, 8),
-                    new Attention(dtype, 3, 8, 2, 4, 0, 6, 16)));
-  }
-
-  static Stream<Attention> allAttentions() {
-    return Stream.concat(attentions(), attentionsWithEmptyPrefix());
+                    new Attention(Dtype.FLOAT32, 4, 1, 8, 0, queries, queries, 0),
+                    new Attention(Dtype.FLOAT32, 2, 3, 4, 5, queries, queries, 7),
+                    new Attention(Dtype.BFLOAT16, 2, 4, 8, 2, queries, queries, 3),
+                    new Attention(Dtype.BFLOAT16, 1, 2, 16, 0, queries, queries, 0)));
   }
 
   @ParameterizedTest
-  @MethodSource("allAttentions")
-  void attendsToPrefixAndOwnKeys(Attention of) {
-    Operands operands = new Operands(of);
-
-    check(
-        operands.output(),
-        of.dtype,
-        operators.sharedAttention(
-            array(operands.query, of.dtype),
-            array(operands.prefixKey, of.dtype),
-            array(operands.prefixValue, of.dtype),
-            array(operands.ownKey, of.dtype),
-            array(operands.ownValue, of.dtype),
-            operators.causalMask(operands.positions(), of.own, of.dtype),
-            of.scale()));
-  }
-
-  @ParameterizedTest
-  @MethodSource("allAttentions")
-  void writesTheSameAttentionOut(Attention of) {
-    Operands operands = new Operands(of);
-
-    NDArray scores =
-        operators.attentionScores(
-            array(operands.query, of.dtype),
-            array(operands.prefixKey, of.dtype),
-            array(operands.ownKey, of.dtype),
-            operators.causalMask(operands.positions(), of.own, of.dtype),
-            of.scale());
-    check(operands.scores(), of.dtype, scores);
-    NDArray weights = operators.softmax(scores);
-    check(operands.weights(), of.dtype, weights);
-    check(
-        operands.output(),
-        of.dtype,
-        operators.attend(
-            weights.get("..., :" + of.prefix),
-            weights.get("..., " + of.prefix + ":"),
-            array(operands.prefixValue, of.dtype),
-            array(operands.ownValue, of.dtype)));
-  }
-
-  @ParameterizedTest
-  @MethodSource("attentions")
-  void attendsToEveryKey(Attention of) {
-    Doubles query = random(of.dtype, of.rows, of.heads, of.queries, of.size);
-    Doubles key = random(of.dtype, of.rows, of.heads, of.prefix, of.size);
-    Doubles value = random(of.dtype, of.rows, of.heads, of.prefix, of.size);
-
-    check(
-        Doubles.of(
-            shape(of.rows, of.heads, of.queries, of.size),
-            i -> {
-              double[] weights =
-                  softmax(
-                      of.prefix,
-                      t ->
-                          of.scale()
-                              * sum(
-                                  of.size,
-                                  d -> query.at(i[0], i[1], i[2], d) * key.at(i[0], i[1], t, d)));
-              return sum(of.prefix, t -> weights[t] * value.at(i[0], i[1], t, i[3]));
-            }),
-        of.dtype,
-        operators.attention(
-            array(query, of.dtype), array(key, of.dtype), array(value, of.dtype), of.scale()));
-  }
-
-  @ParameterizedTest
-  @MethodSource("attentions")
+  @MethodSource("causalAttentions")
   void attendsToEarlierKeys(Attention of) {
-    Doubles query = random(of.dtype, of.rows, of.heads, of.queries, of.size);
-    Doubles key = random(of.dtype, of.rows, of.groups, of.queries, of.size);
-    Doubles value = random(of.dtype, of.rows, of.groups, of.queries, of.size);
+    boolean[][] hidden = new boolean[of.queries][of.slots];
+    for (int q = 0; q < of.queries; q++) {
+      Arrays.fill(hidden[q], q + 1, of.slots, true);
+    }
+    Operands operands = new Operands(of, hidden);
+    NDArray query = array(operands.query, of.dtype);
+    NDArray keys = array(operands.keys, of.dtype);
+    NDArray values = array(operands.values, of.dtype);
 
     check(
-        Doubles.of(
-            shape(of.rows, of.heads, of.queries, of.size),
-            i -> {
-              int group = i[1] / of.group();
-              double[] weights =
-                  softmax(
-                      i[2] + 1,
-                      t ->
-                          of.scale()
-                              * sum(
-                                  of.size,
-                                  d -> query.at(i[0], i[1], i[2], d) * key.at(i[0], group, t, d)));
-              return sum(i[2] + 1, t -> weights[t] * value.at(i[0], group, t, i[3]));
-            }),
+        operands.output(),
         of.dtype,
-        operators.causalAttention(
-            array(query, of.dtype), array(key, of.dtype), array(value, of.dtype), of.scale()));
+        operators.causalAttend(query, of.before, of.end(), keys, values, of.scale()));
+  }
+
+  static Stream<int[]> wholeAttentions() { // Rows, heads, queries, keys, head size.
+    return Stream.of(
+        new int[] {1, 4, 3, 5, 8},
+        new int[] {3, 8, 4, 37, 16},
+        new int[] {2, 6, 2, 9, 8},
+        new int[] {5, 4, 1, 20, 8},
+        new int[] {1, 2, 40, 600, 16},
+        new int[] {2, 4, 5, 1, 8},
+        // Around a block of 256 queries, and two.
+        new int[] {1, 1, 255, 255, 4},
+        new int[] {2, 2, 256, 256, 4},
+        new int[] {2, 1, 257, 257, 8},
+        new int[] {1, 3, 300, 20, 4},
+        new int[] {1, 1, 513, 513, 4});
   }
 
   @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void putsKeysSideBySide(Dtype dtype) {
-    Doubles prefix = random(dtype, 2, 3, 4, 5);
-    Doubles own = random(dtype, 2, 3, 4, 2);
+  @MethodSource("wholeAttentions")
+  void attendsToEveryKey(int[] sizes) {
+    int keys = sizes[3];
+    int size = sizes[4];
+    double scale = 1 / Math.sqrt(size);
+    for (Dtype dtype : COMPUTED) {
+      Doubles query = random(dtype, sizes[0], sizes[1], sizes[2], size);
+      Doubles key = random(dtype, sizes[0], sizes[1], keys, size);
+      Doubles value = random(dtype, sizes[0], sizes[1], keys, size);
 
-    check(
-        Doubles.of(
-            shape(2, 3, 4, 7), i -> i[3] < 5 ? prefix.at(i) : own.at(i[0], i[1], i[2], i[3] - 5)),
-        dtype,
-        operators.concatKeys(array(prefix, dtype), array(own, dtype)));
+      check(
+          Doubles.of(
+              shape(sizes[0], sizes[1], sizes[2], size),
+              i -> {
+                double[] weights =
+                    softmax(
+                        keys,
+                        t ->
+                            scale
+                                * sum(
+                                    size,
+                                    d -> query.at(i[0], i[1], i[2], d) * key.at(i[0], i[1], t, d)));
+                return sum(keys, t -> weights[t] * value.at(i[0], i[1], t, i[3]));
+              }),
+          dtype,
+          operators.attention(array(query, dtype), array(key, dtype), array(value, dtype), scale));
+    }
   }
 
   @Test
@@ -492,57 +638,48 @@ class OperatorsTest {
     }
   }
 
-  @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void hidesKeysAfterTheQuery(Dtype dtype) {
-    int[] positions = {0, 1, 2, 4, 0, 3};
-
-    check(
-        Doubles.of(
-            shape(2, 1, 3, 5),
-            i -> i[3] <= positions[i[0] * 3 + i[2]] ? 0 : Double.NEGATIVE_INFINITY),
-        dtype,
-        operators.causalMask(integers(positions, 2, 3), 5, dtype));
-  }
-
   // --- Key-value cache
 
-  @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void appendsEachRowAtItsOwnPlace(Dtype dtype) {
-    Doubles before = random(dtype, 3, 2, 8, 4);
-    Doubles value = random(dtype, 3, 2, 2, 4);
-    int[] positions = {0, 1, 5, 6, 7, 2}; // The last row's are out of order.
-    NDArray cache = array(before, dtype);
+  @RepeatedTest(20)
+  void appendsTokensFromASlotOn(RepetitionInfo repetition) {
+    for (Dtype dtype : COMPUTED) {
+      random = new Random(repetition.getCurrentRepetition());
+      int heads = 1 + random.nextInt(3);
+      int size = 1 + random.nextInt(8);
+      int tokens = 1 + random.nextInt(6);
+      int begin = random.nextInt(tokens);
+      int end = begin + random.nextInt(tokens - begin + 1); // None, too.
+      int slot = random.nextInt(5);
+      int capacity = slot + end - begin + random.nextInt(4);
+      Doubles keysBefore = random(dtype, heads, capacity, size);
+      Doubles valuesBefore = random(dtype, heads, capacity, size);
+      Doubles newKeys = withNumbersThatAreNotFinite(random(dtype, tokens, heads, size));
+      Doubles newValues = withNumbersThatAreNotFinite(random(dtype, tokens, heads, size));
+      NDArray keys = array(keysBefore, dtype);
+      NDArray values = array(valuesBefore, dtype);
 
-    operators.cacheAppend(cache, array(value, dtype), integers(positions, 3, 2));
+      operators.cacheAppend(
+          keys, values, array(newKeys, dtype), array(newValues, dtype), begin, end, slot);
 
-    check(
-        Doubles.of(
-            shape(3, 2, 8, 4),
-            i -> {
-              for (int token = 0; token < 2; token++) {
-                if (positions[i[0] * 2 + token] == i[2]) {
-                  return value.at(i[0], i[1], token, i[3]);
-                }
-              }
-              return before.at(i);
-            }),
-        dtype,
-        cache);
+      check(appended(keysBefore, newKeys, begin, end, slot), dtype, keys);
+      check(appended(valuesBefore, newValues, begin, end, slot), dtype, values);
+    }
   }
 
-  @Test
-  void appendsToZeros() {
-    NDArray cache = operators.zeros(manager, new Shape(1, 1, 3, 2), Dtype.BFLOAT16);
-    Doubles value = random(Dtype.BFLOAT16, 1, 1, 1, 2);
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void writesNoughtForWhatIsNotFinite(Dtype dtype) {
+    NDArray keys = operators.empty(manager, new Shape(1, 2, 4), dtype);
+    NDArray values = operators.empty(manager, new Shape(1, 2, 4), dtype);
+    float[] bad = {
+      Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, 0x1p127f, 1, 2, 3, -0x1p127f
+    };
+    NDArray numbers = operators.to(manager.create(bad, new Shape(2, 1, 4)), dtype);
 
-    operators.cacheAppend(cache, array(value, Dtype.BFLOAT16), integers(new int[] {1}, 1, 1));
+    operators.cacheAppend(keys, values, numbers, numbers, 0, 2, 0);
 
-    check(
-        Doubles.of(shape(1, 1, 3, 2), i -> i[2] == 1 ? value.at(0, 0, 0, i[3]) : 0),
-        Dtype.BFLOAT16,
-        cache);
+    assertThat(floats(keys)).containsExactly(0, 0, 0, 0x1p127f, 1, 2, 3, -0x1p127f);
+    assertThat(floats(values)).containsExactly(0, 0, 0, 0x1p127f, 1, 2, 3, -0x1p127f);
   }
 
   // --- Choosing tokens
@@ -591,70 +728,453 @@ class OperatorsTest {
     assertThat(choice[5]).isEqualTo(Double.NEGATIVE_INFINITY);
   }
 
-  // --- Sinks
+  @RepeatedTest(10)
+  void putsTokensOutOfReachOfSomeRows(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int rows = 1 + random.nextInt(5);
+    int vocabulary = 3 + random.nextInt(30);
+    Doubles logits = random(Dtype.FLOAT32, rows, vocabulary);
+    long[] bound = someOf(rows);
+    long[] stops = someOf(vocabulary);
+    NDArray array = array(logits, Dtype.FLOAT32);
 
-  @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void measuresHowFarDimensionsStandOut(Dtype dtype) {
-    Doubles x = random(dtype, 2, 3, 64);
-    int[] dimensions = {5, 40, 63};
-    double eps = 0.5;
+    NDArray permitted = operators.forbid(array, manager.create(bound), manager.create(stops));
 
     check(
         Doubles.of(
-            shape(2, 3),
-            i ->
-                IntStream.of(dimensions)
-                        .mapToDouble(d -> Math.abs(x.at(i[0], i[1], d)))
-                        .max()
-                        .orElse(0)
-                    / rms(x, eps, i[0], i[1])),
+            shape(rows, vocabulary),
+            i -> holds(bound, i[0]) && holds(stops, i[1]) ? -Float.MAX_VALUE : logits.at(i)),
         Dtype.FLOAT32,
-        operators.sinkValues(array(x, dtype), integers(dimensions, 3), eps));
+        permitted);
+    check(logits, Dtype.FLOAT32, array);
   }
 
-  @ParameterizedTest
-  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
-  void measuresValuesBehindTheOutputProjection(Dtype dtype) {
-    int heads = 4;
-    int keyValueHeads = 2;
-    int headSize = 3;
-    int hidden = 8;
-    Doubles values = random(dtype, 1, keyValueHeads, 5, headSize);
-    Doubles output = random(dtype, hidden, heads * headSize);
+  // --- Sinks
 
-    check(
-        Doubles.of(
-            shape(heads, 5),
-            i -> {
-              int group = i[0] / (heads / keyValueHeads);
-              double squares = 0;
-              for (int out = 0; out < hidden; out++) {
-                double sum = 0;
-                for (int d = 0; d < headSize; d++) {
-                  sum += values.at(0, group, i[1], d) * output.at(out, i[0] * headSize + d);
-                }
-                squares += sum * sum;
-              }
-              return Math.sqrt(squares);
-            }),
-        dtype,
-        operators.valueNorms(array(values, dtype), array(output, dtype)));
+  @RepeatedTest(10)
+  void measuresHowFarDimensionsStandOut(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int tokens = 1 + random.nextInt(6);
+    int hidden = 1 + random.nextInt(64);
+    int[] dimensions = random.ints(1 + random.nextInt(3), 0, hidden).toArray();
+    double eps = 0.5;
+    for (Dtype dtype : COMPUTED) {
+      Doubles x = random(dtype, tokens, hidden);
+
+      check(
+          Doubles.of(
+              shape(tokens),
+              i ->
+                  IntStream.of(dimensions).mapToDouble(d -> Math.abs(x.at(i[0], d))).max().orElse(0)
+                      / rms(x, eps, i[0])),
+          Dtype.FLOAT32,
+          operators.sinkValues(array(x, dtype), integers(dimensions, dimensions.length), eps));
+    }
   }
 
   @Test
-  void turnsEachSectionOfFrequenciesByItsOwnPosition() {
-    List<Integer> sections = List.of(1, 2, 1); // Head size 8.
-    long[] positions = {3, 0, 7, 1, 2, 5}; // [axis, token]
-    double theta = 100;
-    int[] axes = {0, 1, 1, 2};
+  void measuresLargeBfloatsInFloat32() {
+    Doubles x = Doubles.of(shape(1, 1000), i -> i[1] == 7 ? 0x1p50 : 0x1p44);
+
+    check(
+        Doubles.of(shape(1), i -> 0x1p50 / rms(x, 0, 0)),
+        Dtype.FLOAT32,
+        operators.sinkValues(array(x, Dtype.BFLOAT16), integers(new int[] {3, 7}, 2), 1e-6));
+  }
+
+  @RepeatedTest(10)
+  void measuresValuesBehindTheOutputProjection(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int keyValueHeads = 1 + random.nextInt(3);
+    int group = 1 + random.nextInt(3);
+    int heads = keyValueHeads * group;
+    int headSize = 1 + random.nextInt(6);
+    int hidden = 1 + random.nextInt(12);
+    int tokens = 1 + random.nextInt(6);
+    for (Dtype dtype : COMPUTED) {
+      Doubles values = random(dtype, tokens, keyValueHeads, headSize);
+      Doubles output = random(dtype, hidden, heads * headSize);
+
+      check(
+          Doubles.of(
+              shape(heads, tokens),
+              i -> {
+                double squares = 0;
+                for (int out = 0; out < hidden; out++) {
+                  double sum = 0;
+                  for (int d = 0; d < headSize; d++) {
+                    sum += values.at(i[1], i[0] / group, d) * output.at(out, i[0] * headSize + d);
+                  }
+                  squares += sum * sum;
+                }
+                return Math.sqrt(squares);
+              }),
+          dtype,
+          operators.valueNorms(array(values, dtype), array(output, dtype)));
+    }
+  }
+
+  @RepeatedTest(20)
+  void groupsTheKeysOfAPrefix(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int keys = 1 + random.nextInt(12);
+    int choices = 1 + random.nextInt(3);
+    int imageStart = random.nextInt(keys + 1);
+    int capacity = keys + random.nextInt(5);
+    Doubles values = Doubles.of(shape(keys), i -> random.nextInt(5)); // Some as large as the least.
+    Doubles least = Doubles.of(shape(choices), i -> random.nextInt(5));
 
     check(
         Doubles.of(
-            shape(1, 2, 8),
-            i -> positions[2 * axes[i[2] % 4] + i[1]] * Math.pow(theta, -(i[2] % 4) / 4.0)),
+            shape(choices, capacity, 3),
+            i -> {
+              if (i[1] >= keys) {
+                return 0;
+              }
+              boolean sink = values.at(i[1]) >= least.at(i[0]);
+              boolean image = i[1] >= imageStart;
+              int group = image ? (sink ? 0 : 1) : (sink ? 2 : -1);
+              return i[2] == group ? 1 : 0;
+            }),
         Dtype.FLOAT32,
-        operators.sectionedRopeAngles(manager.create(positions, new Shape(3, 2)), theta, sections));
+        operators.keyGroups(
+            array(values, Dtype.FLOAT32), array(least, Dtype.FLOAT32), imageStart, capacity));
+  }
+
+  @RepeatedTest(20)
+  void marksTextSinksAfterThePrefix(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int choices = 1 + random.nextInt(3);
+    int tokens = 1 + random.nextInt(5);
+    int slot = random.nextInt(6);
+    int capacity = slot + tokens + random.nextInt(4);
+    Doubles before = groups(choices, capacity, capacity);
+    Doubles values = Doubles.of(shape(tokens), i -> random.nextInt(5));
+    Doubles least =
+        Doubles.of(
+            shape(tokens),
+            i -> random.nextInt(4) == 0 ? Double.POSITIVE_INFINITY : random.nextInt(5));
+    NDArray groups = array(before, Dtype.FLOAT32);
+
+    operators.markSinks(groups, slot, array(values, Dtype.FLOAT32), array(least, Dtype.FLOAT32));
+
+    check(
+        Doubles.of(
+            shape(choices, capacity, 3),
+            i -> {
+              int token = i[1] - slot;
+              if (i[2] != 2 || token < 0 || token >= tokens) {
+                return before.at(i);
+              }
+              return values.at(token) >= least.at(token) ? 1 : 0;
+            }),
+        Dtype.FLOAT32,
+        groups);
+  }
+
+  @Test
+  void marksNoTokenWhoseValueIsNotANumber() {
+    NDArray groups = manager.ones(new Shape(1, 2, 3));
+
+    operators.markSinks(
+        groups,
+        1,
+        manager.create(new float[] {Float.NaN}),
+        manager.create(new float[] {Float.NEGATIVE_INFINITY}));
+
+    assertThat(groups.toFloatArray()).containsExactly(1, 1, 1, 1, 1, 0);
+  }
+
+  // --- Interventions
+
+  /** Weights on the first keys of a cache, some of them 0, and the groups those keys are in. */
+  private final class Weighed {
+    private final int heads = 1 + random.nextInt(4);
+    private final int queries = 1 + random.nextInt(5);
+    private final int keys = 1 + random.nextInt(20);
+    private final Doubles weights;
+    private final Doubles groups; // [choice, slot, group]
+    private final int[] choice = new int[queries];
+
+    Weighed(int choices) {
+      weights =
+          Doubles.of(
+              shape(heads, queries, keys),
+              i -> random.nextInt(4) == 0 ? 0 : (float) (random.nextDouble() / keys));
+      groups = groups(choices, keys, keys + random.nextInt(4));
+      Arrays.setAll(choice, q -> random.nextInt(choices));
+    }
+
+    Doubles sums() {
+      return Doubles.of(
+          shape(heads, queries, 3),
+          i -> sum(keys, t -> weights.at(i[0], i[1], t) * groups.at(choice[i[1]], t, i[2])));
+    }
+
+    NDArray weightsArray() {
+      return array(weights, Dtype.FLOAT32);
+    }
+
+    NDArray groupsArray() {
+      return array(groups, Dtype.FLOAT32);
+    }
+
+    NDArray choiceArray() {
+      return integers(choice, queries);
+    }
+  }
+
+  @RepeatedTest(30)
+  void addsAttentionUpByGroupOfKeys(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    Weighed of = new Weighed(1 + repetition.getCurrentRepetition() % 3);
+
+    check(
+        of.sums(),
+        Dtype.FLOAT32,
+        operators.groupSums(of.weightsArray(), of.groupsArray(), of.choiceArray()));
+  }
+
+  @RepeatedTest(50)
+  void choosesHeadsByTheSettingsOfEveryRow(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int heads = 1 + random.nextInt(5);
+    int queries = 1 + random.nextInt(5);
+    int rows = 1 + random.nextInt(4);
+    int choices = 1 + random.nextInt(3);
+    double epsilon = 0.2; // Large, so that it shows.
+    Doubles sums =
+        Doubles.of(
+            shape(heads, queries, 3),
+            i -> random.nextInt(6) == 0 ? 0 : (float) (random.nextDouble() / 2));
+    Doubles settings =
+        Doubles.of(
+            shape(rows, 5),
+            i -> i[1] == 0 || i[1] == 4 ? random.nextInt(2) : (float) random.nextDouble());
+    int[] ofQueries = random.ints(queries, 0, rows).toArray();
+    Doubles visualSinks = Doubles.of(shape(choices), i -> random.nextInt(2));
+    int[] choice = random.ints(queries, 0, choices).toArray();
+
+    float[] selected =
+        operators
+            .selectHeads(
+                array(sums, Dtype.FLOAT32),
+                array(settings, Dtype.FLOAT32),
+                integers(ofQueries, queries),
+                array(visualSinks, Dtype.FLOAT32),
+                integers(choice, queries),
+                epsilon)
+            .toFloatArray();
+
+    for (int h = 0; h < heads; h++) {
+      for (int q = 0; q < queries; q++) {
+        int row = ofQueries[q];
+        double sinks = sums.at(h, q, 0);
+        double nonsinks = sums.at(h, q, 1);
+        double image = sinks + nonsinks;
+        double margin =
+            settings.at(row, 0) > 0
+                ? settings.at(row, 2) - sinks / (image + epsilon)
+                : nonsinks - settings.at(row, 1) * image;
+        double imageMargin = image - settings.at(row, 3);
+        if (nonsinks > 0 && (Math.abs(margin) < 1e-5 || Math.abs(imageMargin) < 1e-5)) {
+          continue; // Rounding may decide either way.
+        }
+        boolean expected =
+            nonsinks > 0
+                && margin >= 0
+                && imageMargin >= 0
+                && (visualSinks.at(choice[q]) > 0 || settings.at(row, 4) > 0);
+        assertThat(selected[h * queries + q])
+            .as("head %d of query %d", h, q)
+            .isEqualTo(expected ? 1f : 0f);
+      }
+    }
+  }
+
+  @RepeatedTest(50)
+  void movesAShareOfEverySinksAttentionToTheImage(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    Weighed of = new Weighed(1 + repetition.getCurrentRepetition() % 3);
+    Doubles sums = of.sums();
+    Doubles selected =
+        Doubles.of(
+            shape(of.heads, of.queries),
+            i -> sums.at(i[0], i[1], 1) > 0 && random.nextBoolean() ? 1 : 0);
+    Doubles share =
+        Doubles.of(
+            shape(of.queries),
+            i -> random.nextInt(4) == 0 ? random.nextInt(2) : random.nextFloat());
+
+    NDArray moved =
+        operators.redistribute(
+            of.weightsArray(),
+            array(sums, Dtype.FLOAT32),
+            of.groupsArray(),
+            of.choiceArray(),
+            array(selected, Dtype.FLOAT32),
+            array(share, Dtype.FLOAT32));
+
+    check(
+        Doubles.of(
+            shape(of.heads, of.queries, of.keys),
+            i -> {
+              double weight = of.weights.at(i);
+              double taken = selected.at(i[0], i[1]) * share.at(i[1]);
+              if (taken == 0) {
+                return weight;
+              }
+              int choice = of.choice[i[1]];
+              double budget = taken * (sums.at(i[0], i[1], 0) + sums.at(i[0], i[1], 2));
+              if (of.groups.at(choice, i[2], 0) + of.groups.at(choice, i[2], 2) > 0) {
+                return weight * (1 - taken);
+              }
+              return of.groups.at(choice, i[2], 1) > 0
+                  ? weight + budget * weight / sums.at(i[0], i[1], 1)
+                  : weight;
+            }),
+        Dtype.FLOAT32,
+        moved);
+    float[] before = of.weightsArray().toFloatArray();
+    float[] after = moved.toFloatArray();
+    for (int h = 0; h < of.heads; h++) {
+      for (int q = 0; q < of.queries; q++) {
+        int begin = (h * of.queries + q) * of.keys;
+        if (selected.at(h, q) * share.at(q) == 0) {
+          assertThat(Arrays.copyOfRange(after, begin, begin + of.keys))
+              .isEqualTo(Arrays.copyOfRange(before, begin, begin + of.keys));
+        }
+      }
+    }
+  }
+
+  @RepeatedTest(30)
+  void hidesKeysAsIfTheyWereNotThere(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    Weighed of = new Weighed(1);
+    int prefix = 1 + random.nextInt(of.keys);
+    int rows = 1 + random.nextInt(3);
+    Doubles kept = Doubles.of(shape(rows, prefix), i -> i[0] > 0 && random.nextInt(3) == 0 ? 0 : 1);
+    int[] ofQueries = random.ints(of.queries, 0, rows).toArray();
+
+    NDArray left =
+        operators.knockOut(
+            of.weightsArray(), array(kept, Dtype.FLOAT32), integers(ofQueries, of.queries));
+
+    Doubles factors =
+        Doubles.of(
+            shape(of.queries, of.keys), i -> i[1] < prefix ? kept.at(ofQueries[i[0]], i[1]) : 1);
+    check(
+        Doubles.of(
+            shape(of.heads, of.queries, of.keys),
+            i -> {
+              int query = i[1];
+              if (sum(of.keys, t -> 1 - factors.at(query, t)) == 0) {
+                return of.weights.at(i);
+              }
+              double sum = sum(of.keys, t -> of.weights.at(i[0], query, t) * factors.at(query, t));
+              return sum == 0 ? 0 : of.weights.at(i) * factors.at(query, i[2]) / sum;
+            }),
+        Dtype.FLOAT32,
+        left);
+    float[] before = of.weightsArray().toFloatArray();
+    float[] after = left.toFloatArray();
+    for (int i = 0; i < before.length; i++) {
+      if (ofQueries[i / of.keys % of.queries] == 0) { // Keeps everything.
+        assertThat(after[i]).isEqualTo(before[i]);
+      }
+    }
+  }
+
+  @RepeatedTest(10)
+  void averagesSomeQueriesOverHeads(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    Weighed of = new Weighed(1);
+    int[] queries = random.ints(1 + random.nextInt(4), 0, of.queries).toArray();
+    int begin = random.nextInt(of.keys);
+    int end = begin + 1 + random.nextInt(of.keys - begin);
+
+    check(
+        Doubles.of(
+            shape(queries.length, end - begin),
+            i -> sum(of.heads, h -> of.weights.at(h, queries[i[0]], begin + i[1])) / of.heads),
+        Dtype.FLOAT32,
+        operators.meanOverHeads(of.weightsArray(), integers(queries, queries.length), begin, end));
+  }
+
+  @RepeatedTest(10)
+  void scalesTheKeysOfAPrefixByHead(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    Weighed of = new Weighed(1);
+    int prefix = 1 + random.nextInt(of.keys);
+    Doubles factors = random(Dtype.FLOAT32, of.heads, prefix);
+
+    check(
+        Doubles.of(
+            shape(of.heads, of.queries, prefix), i -> of.weights.at(i) * factors.at(i[0], i[2])),
+        Dtype.FLOAT32,
+        operators.scaleKeys(of.weightsArray(), array(factors, Dtype.FLOAT32)));
+  }
+
+  @RepeatedTest(10)
+  void notesSumsAndSelectionOfSomeQueries(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    int heads = 1 + random.nextInt(4);
+    int queries = 1 + random.nextInt(5);
+    Doubles sums = random(Dtype.FLOAT32, heads, queries, 3);
+    Doubles selected = Doubles.of(shape(heads, queries), i -> random.nextInt(2));
+    int[] noted = random.ints(1 + random.nextInt(4), 0, queries).toArray();
+
+    check(
+        Doubles.of(
+            shape(heads, noted.length, 4),
+            i -> i[2] == 3 ? selected.at(i[0], noted[i[1]]) : sums.at(i[0], noted[i[1]], i[2])),
+        Dtype.FLOAT32,
+        operators.noteQueries(
+            array(sums, Dtype.FLOAT32),
+            array(selected, Dtype.FLOAT32),
+            integers(noted, noted.length)));
+  }
+
+  @RepeatedTest(10)
+  void keepsAFailedQueryToItself(RepetitionInfo repetition) {
+    random = new Random(repetition.getCurrentRepetition());
+    Weighed of = new Weighed(1 + repetition.getCurrentRepetition() % 2);
+    int failed = random.nextInt(of.queries);
+    NDArray spoilt =
+        array(
+            Doubles.of(
+                shape(of.heads, of.queries, of.keys),
+                i -> i[1] == failed ? Double.NaN : of.weights.at(i)),
+            Dtype.FLOAT32);
+    NDArray selected = manager.ones(new Shape(of.heads, of.queries));
+    NDArray share = manager.ones(new Shape(of.queries));
+    NDArray kept = array(Doubles.of(shape(1, of.keys), i -> random.nextInt(2)), Dtype.FLOAT32);
+    NDArray rows = integers(new int[of.queries], of.queries);
+    List<List<NDArray>> results = new ArrayList<>();
+    for (NDArray weights : List.of(of.weightsArray(), spoilt)) {
+      NDArray sums = operators.groupSums(weights, of.groupsArray(), of.choiceArray());
+      results.add(
+          List.of(
+              sums,
+              operators.redistribute(
+                  weights, sums, of.groupsArray(), of.choiceArray(), selected, share),
+              operators.knockOut(weights, kept, rows)));
+    }
+
+    for (int operator = 0; operator < 3; operator++) {
+      NDArray healthy = results.get(0).get(operator);
+      int width = (int) healthy.getShape().get(2);
+      float[] expected = healthy.toFloatArray();
+      float[] actual = results.get(1).get(operator).toFloatArray();
+      for (int i = 0; i < expected.length; i++) {
+        if (i / width % of.queries == failed) {
+          assertThat(actual[i]).isNaN();
+        } else {
+          assertThat(actual[i]).isEqualTo(expected[i]);
+        }
+      }
+    }
   }
 
   // --- Images of any size
@@ -689,21 +1209,6 @@ class OperatorsTest {
         operators.takeRows(array(x, dtype), manager.create(rows)));
   }
 
-  @Test
-  void turnsQuartersOfAHeadByRowAndColumn() {
-    long[] places = {0, 0, 3, 1, 2, 70};
-
-    check(
-        Doubles.of(
-            shape(1, 3, 8),
-            i -> {
-              int frequency = i[2] % 4;
-              return places[2 * i[1] + frequency / 2] * Math.pow(100, -(frequency % 2) / 2.0);
-            }),
-        Dtype.FLOAT32,
-        operators.planeRopeAngles(manager.create(places, new Shape(3, 2)), 100, 8));
-  }
-
   // --- All operators
 
   @Test
@@ -717,8 +1222,8 @@ class OperatorsTest {
 
   @Test
   void serveSeveralThreadsAtOnce() throws Exception {
-    Attention of = new Attention(Dtype.FLOAT32, 2, 8, 4, 16, 64, 16, 32);
-    Operands operands = new Operands(of);
+    Attention of = new Attention(Dtype.FLOAT32, 4, 2, 32, 0, 16, 80, 0);
+    Operands operands = new Operands(of, randomMask(of));
     List<float[]> results = new ArrayList<>();
     ExecutorService threads = Executors.newFixedThreadPool(4);
     try {
@@ -741,122 +1246,181 @@ class OperatorsTest {
   private static float[] attend(Operands operands) {
     operators.enterThread();
     try (NDManager scratch = operators.manager().newSubManager()) {
-      NDArray output =
-          operators.sharedAttention(
-              operands.query.array(operators, scratch, Dtype.FLOAT32),
-              operands.prefixKey.array(operators, scratch, Dtype.FLOAT32),
-              operands.prefixValue.array(operators, scratch, Dtype.FLOAT32),
-              operands.ownKey.array(operators, scratch, Dtype.FLOAT32),
-              operands.ownValue.array(operators, scratch, Dtype.FLOAT32),
-              operators.causalMask(
-                  scratch.create(
-                      operands.positions, new Shape(operands.of.rows, operands.of.queries)),
-                  operands.of.own,
-                  Dtype.FLOAT32),
-              operands.of.scale());
-      return output.toFloatArray();
+      return attend(operands, operands.mask(scratch), scratch).toFloatArray();
     }
   }
 
-  /** Random operands, and what they must give. */
+  private static NDArray attend(Operands operands, NDArray mask, NDManager owner) {
+    Attention of = operands.of;
+    return operators.attend(
+        operands.query.array(operators, owner, of.dtype),
+        of.before,
+        of.end(),
+        operands.keys.array(operators, owner, of.dtype),
+        operands.values.array(operators, owner, of.dtype),
+        of.slots,
+        mask,
+        of.scale());
+  }
+
+  private NDArray attentionScores(Operands operands, NDArray mask) {
+    Attention of = operands.of;
+    return operators.attentionScores(
+        array(operands.query, of.dtype),
+        of.before,
+        of.end(),
+        array(operands.keys, of.dtype),
+        of.slots,
+        mask,
+        of.scale());
+  }
+
+  /** Random operands, and what they must give; what must not be read is no number. */
   private final class Operands {
     private final Attention of;
+    private final boolean[][] hidden; // [query][slot]
     private final Doubles query;
-    private final Doubles prefixKey;
-    private final Doubles prefixValue;
-    private final Doubles ownKey;
-    private final Doubles ownValue;
-    private final long[] positions;
+    private final Doubles keys;
+    private final Doubles values;
 
-    Operands(Attention of) {
+    Operands(Attention of, boolean[][] hidden) {
       this.of = of;
-      this.query = random(of.dtype, of.rows, of.heads, of.queries, of.size);
-      this.prefixKey = random(of.dtype, of.groups, of.prefix, of.size);
-      this.prefixValue = random(of.dtype, of.groups, of.prefix, of.size);
-      this.ownKey = random(of.dtype, of.rows, of.groups, of.own, of.size);
-      this.ownValue = random(of.dtype, of.rows, of.groups, of.own, of.size);
-      // Row r's queries begin at own key r, as far as there are keys.
-      this.positions =
-          IntStream.range(0, of.rows * of.queries)
-              .mapToLong(i -> Math.min(of.own - 1, i / of.queries + i % of.queries))
-              .toArray();
+      this.hidden = hidden;
+      Doubles queries = random(of.dtype, of.queries, of.heads(), of.size);
+      query =
+          Doubles.of(
+              shape(of.end() + 2, of.heads(), of.size),
+              i ->
+                  i[0] < of.before || i[0] >= of.end()
+                      ? Double.NaN
+                      : queries.at(i[0] - of.before, i[1], i[2]));
+      keys = withRoom(of, random(of.dtype, of.groups, of.slots + of.room, of.size));
+      values = withRoom(of, random(of.dtype, of.groups, of.slots + of.room, of.size));
     }
 
-    NDArray positions() {
-      return manager.create(positions, new Shape(of.rows, of.queries));
+    NDArray mask(NDManager owner) {
+      return Doubles.of(
+              shape(of.queries, of.slots), i -> hidden[i[0]][i[1]] ? Double.NEGATIVE_INFINITY : 0)
+          .array(operators, owner, of.dtype);
     }
 
     Doubles scores() {
       return Doubles.of(
-          shape(of.rows, of.heads, of.queries, of.prefix + of.own),
-          i -> {
-            int own = i[3] - of.prefix;
-            if (own > positions[i[0] * of.queries + i[2]]) {
-              return Double.NEGATIVE_INFINITY;
-            }
-            int group = i[1] / of.group();
-            return of.scale()
-                * sum(
-                    of.size,
-                    d ->
-                        query.at(i[0], i[1], i[2], d)
-                            * (own < 0
-                                ? prefixKey.at(group, i[3], d)
-                                : ownKey.at(i[0], group, own, d)));
-          });
+          shape(of.heads(), of.queries, of.slots),
+          i ->
+              hidden[i[1]][i[2]]
+                  ? Double.NEGATIVE_INFINITY
+                  : of.scale()
+                      * sum(
+                          of.size,
+                          d ->
+                              query.at(of.before + i[1], i[0], d)
+                                  * keys.at(i[0] / of.group, i[2], d)));
     }
 
     Doubles weights() {
       Doubles scores = scores();
-      int keys = of.prefix + of.own;
-      double[][] rows = new double[of.rows * of.heads * of.queries][];
+      double[][] ofQueries = new double[of.heads() * of.queries][];
       return Doubles.of(
-          shape(of.rows, of.heads, of.queries, keys),
+          shape(of.heads(), of.queries, of.slots),
           i -> {
-            int row = (i[0] * of.heads + i[1]) * of.queries + i[2];
-            if (rows[row] == null) {
-              rows[row] = softmax(keys, k -> scores.at(i[0], i[1], i[2], k));
+            int query = i[0] * of.queries + i[1];
+            if (ofQueries[query] == null) {
+              ofQueries[query] = softmax(of.slots, t -> scores.at(i[0], i[1], t));
             }
-            return rows[row][i[3]];
+            return ofQueries[query][i[2]];
           });
     }
 
     Doubles output() {
-      Doubles weights = weights();
-      return Doubles.of(
-          shape(of.rows, of.heads, of.queries, of.size),
-          i -> {
-            int group = i[1] / of.group();
-            return sum(
-                    of.prefix,
-                    k -> weights.at(i[0], i[1], i[2], k) * prefixValue.at(group, k, i[3]))
-                + sum(
-                    of.own,
-                    k ->
-                        weights.at(i[0], i[1], i[2], of.prefix + k)
-                            * ownValue.at(i[0], group, k, i[3]));
-          });
+      return weighted(of, weights(), values);
     }
   }
 
-  private NDArray turn(Doubles x, int[] positions, int rows, Dtype dtype) {
-    NDArray angles =
-        operators.ropeAngles(integers(positions, rows, positions.length / rows), 10000, 8);
-    return operators.rope(
-        array(x, dtype), operators.to(angles.cos(), dtype), operators.to(angles.sin(), dtype));
+  private static Doubles weighted(Attention of, Doubles weights, Doubles values) {
+    return Doubles.of(
+        shape(of.queries, of.heads() * of.size),
+        i -> {
+          int head = i[1] / of.size;
+          return sum(
+              of.slots,
+              t -> weights.at(head, i[0], t) * values.at(head / of.group, t, i[1] % of.size));
+        });
+  }
+
+  private static Doubles withRoom(Attention of, Doubles cache) {
+    return Doubles.of(
+        shape(of.groups, of.slots + of.room, of.size),
+        i -> i[1] < of.slots ? cache.at(i) : Double.NaN);
+  }
+
+  /** Every query sees some keys, and at least one. */
+  private boolean[][] randomMask(Attention of) {
+    boolean[][] hidden = new boolean[of.queries][of.slots];
+    for (boolean[] ofQuery : hidden) {
+      for (int slot = 0; slot < of.slots; slot++) {
+        ofQuery[slot] = random.nextInt(3) == 0;
+      }
+      ofQuery[random.nextInt(of.slots)] = false;
+    }
+    return hidden;
+  }
+
+  /** A cache after tokens {@code begin} to {@code end} went in. */
+  private static Doubles appended(Doubles before, Doubles tokens, int begin, int end, int slot) {
+    return Doubles.of(
+        shape(before.size(0), before.size(1), before.size(2)),
+        i -> {
+          int token = begin + i[1] - slot;
+          if (token < begin || token >= end) {
+            return before.at(i);
+          }
+          double number = tokens.at(token, i[0], i[2]);
+          return Double.isFinite(number) ? number : 0;
+        });
+  }
+
+  private Doubles withNumbersThatAreNotFinite(Doubles x) {
+    double[] bad = {Double.NaN, Double.POSITIVE_INFINITY, Double.NEGATIVE_INFINITY};
+    return x.with(i -> random.nextInt(8) == 0 ? bad[random.nextInt(3)] : x.at(i));
+  }
+
+  /** Each key in one of three groups or in none; beyond the last no numbers. */
+  private Doubles groups(int choices, int keys, int capacity) {
+    int[][] group = new int[choices][keys];
+    for (int[] ofChoice : group) {
+      Arrays.setAll(ofChoice, key -> random.nextInt(4));
+    }
+    return Doubles.of(
+        shape(choices, capacity, 3),
+        i -> i[1] < keys ? (group[i[0]][i[1]] == i[2] ? 1 : 0) : Double.NaN);
+  }
+
+  /** At least one of so many indices, rising. */
+  private long[] someOf(int count) {
+    long one = random.nextInt(count);
+    return LongStream.range(0, count).filter(i -> i == one || random.nextBoolean()).toArray();
+  }
+
+  private static boolean holds(long[] indices, long index) {
+    return LongStream.of(indices).anyMatch(each -> each == index);
+  }
+
+  private NDArray turn(NDArray x, int[] positions, int headSize, Dtype dtype) {
+    NDArray angles = operators.ropeAngles(integers(positions, positions.length), 10000, headSize);
+    return operators.rope(x, operators.to(angles.cos(), dtype), operators.ropeSin(angles, dtype));
   }
 
   /** Each pair (d, d + half) as a complex number times e^(i angle). */
   private static Doubles turned(Doubles x, int[] positions) {
-    int tokens = x.size(2);
-    int half = x.size(3) / 2;
+    int half = x.size(2) / 2;
     return Doubles.of(
-        shape(x.size(0), x.size(1), tokens, 2 * half),
+        shape(x.size(0), x.size(1), 2 * half),
         i -> {
-          double angle = angle(positions[i[0] * tokens + i[2]], i[3], 2 * half);
-          double real = x.at(i[0], i[1], i[2], i[3] % half);
-          double imaginary = x.at(i[0], i[1], i[2], i[3] % half + half);
-          return i[3] < half
+          double angle = angle(positions[i[0]], i[2], 2 * half);
+          double real = x.at(i[0], i[1], i[2] % half);
+          double imaginary = x.at(i[0], i[1], i[2] % half + half);
+          return i[2] < half
               ? real * Math.cos(angle) - imaginary * Math.sin(angle)
               : real * Math.sin(angle) + imaginary * Math.cos(angle);
         });
@@ -866,9 +1430,15 @@ class OperatorsTest {
     return position * Math.pow(10000, -2.0 * (dimension % (headSize / 2)) / headSize);
   }
 
-  private static double rms(Doubles x, double eps, int row, int token) {
-    int hidden = x.size(2);
-    return Math.sqrt(sum(hidden, k -> Math.pow(x.at(row, token, k), 2)) / hidden + eps);
+  private static double rms(Doubles x, double eps, int... token) {
+    int hidden = x.size(token.length);
+    int[] indices = Arrays.copyOf(token, token.length + 1);
+    double squares = 0;
+    for (int k = 0; k < hidden; k++) {
+      indices[token.length] = k;
+      squares += Math.pow(x.at(indices), 2);
+    }
+    return Math.sqrt(squares / hidden + eps);
   }
 
   private static double[] softmax(int count, IntToDoubleFunction score) {

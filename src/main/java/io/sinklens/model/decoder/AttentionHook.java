@@ -3,12 +3,18 @@ package io.sinklens.model.decoder;
 import ai.djl.ndarray.NDArray;
 
 /**
- * Watches or changes the attention of one batch, from inside the model.
+ * Watches or changes the attention of some rows on one image, or of the prefix before them, from
+ * inside the model.
  *
- * <p>A hook is made for one batch and thrown away with it. For every pass, {@link #onPass} comes
- * first, then layer by layer, from 0: hidden states, normed input, scores, weights, head outputs.
- * All calls come from one thread. A point is offered only where {@link #asks} said yes, and what no
- * hook asks for is not computed: without scores and weights, attention stays fused.
+ * <p>A hook is made for its rows and thrown away with them. For every pass with tokens of them,
+ * {@link #onSegment} comes first, then layer by layer, from 0: hidden states, normed input, scores,
+ * weights, head outputs; at each layer the hidden states and normed input of a prefix come before
+ * the attention of its rows. All calls come from one thread. A point is offered only where {@link
+ * #asks} said yes, and what no hook asks for is not computed.
+ *
+ * <p>In the last layer nothing is read but the queries that give answer tokens. A hook is shown
+ * these alone, as the segment it is given says, unless some hook of the pass asks for the hidden
+ * states after that layer.
  *
  * <p>Arrays belong to the layer's scope: attach or copy what shall outlive the call, and change
  * nothing in place.
@@ -39,30 +45,39 @@ public interface AttentionHook {
     return false;
   }
 
-  /** Announces a pass through all layers. */
-  default void onPass(Pass pass) {}
+  /** Announces that tokens go through all layers. */
+  default void onSegment(Segment segment) {}
 
   /** Shows what the vision encoder hands to the projector: {@code [view, patch, hidden]}. */
   default void onVisionOutput(NDArray features) {}
 
-  /** Shows the residual stream as it enters a layer: {@code [row, query, hidden]}. */
-  default void onHiddenStates(int layer, NDArray hiddenStates) {}
+  /** Shows the residual stream as it enters a layer: {@code [query, hidden]}. */
+  default void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {}
 
-  /** Shows the normed input {@code [row, query, hidden]} and the projections that read it. */
+  /** Shows the normed input {@code [query, hidden]} and the projections that read it. */
   default void onNormedInput(int layer, NDArray normed, LlamaDecoder.Projections projections) {}
 
-  /** Returns the scores to use, in the model's dtype, masked entries at minus infinity. */
-  default AttentionParts onScores(int layer, AttentionParts scores) {
+  /**
+   * Returns the scores to use.
+   *
+   * @param scores {@code [heads, query, key]} in the model's dtype, minus infinity where a query
+   *     does not see a key; keys are the slots of the cache
+   */
+  default NDArray onScores(int layer, Segment segment, NDArray scores) {
     return scores;
   }
 
-  /** Returns the weights to use, float32, whose rows have the same sums. */
-  default AttentionParts onWeights(int layer, AttentionParts weights) {
+  /**
+   * Returns the weights to use, whose rows have the same sums.
+   *
+   * @param weights {@code [heads, query, key]}, float32
+   */
+  default NDArray onWeights(int layer, Segment segment, NDArray weights) {
     return weights;
   }
 
-  /** Returns the head outputs to use: {@code [row, heads, query, headSize]}. */
-  default NDArray onHeadOutputs(int layer, NDArray outputs) {
+  /** Returns the head outputs to use: {@code [query, heads · headSize]}. */
+  default NDArray onHeadOutputs(int layer, Segment segment, NDArray outputs) {
     return outputs;
   }
 

@@ -18,9 +18,9 @@ final class HookSequence implements AttentionHook {
   }
 
   @Override
-  public void onPass(Pass pass) {
-    first.onPass(pass);
-    second.onPass(pass);
+  public void onSegment(Segment segment) {
+    first.onSegment(segment);
+    second.onSegment(segment);
   }
 
   @Override
@@ -34,12 +34,12 @@ final class HookSequence implements AttentionHook {
   }
 
   @Override
-  public void onHiddenStates(int layer, NDArray hiddenStates) {
+  public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
     if (first.asks(Point.HIDDEN_STATES, layer)) {
-      first.onHiddenStates(layer, hiddenStates);
+      first.onHiddenStates(layer, segment, hiddenStates);
     }
     if (second.asks(Point.HIDDEN_STATES, layer)) {
-      second.onHiddenStates(layer, hiddenStates);
+      second.onHiddenStates(layer, segment, hiddenStates);
     }
   }
 
@@ -54,22 +54,27 @@ final class HookSequence implements AttentionHook {
   }
 
   @Override
-  public AttentionParts onScores(int layer, AttentionParts scores) {
-    AttentionParts once = first.asks(Point.SCORES, layer) ? first.onScores(layer, scores) : scores;
-    return second.asks(Point.SCORES, layer) ? second.onScores(layer, once) : once;
-  }
-
-  @Override
-  public AttentionParts onWeights(int layer, AttentionParts weights) {
-    AttentionParts once =
-        first.asks(Point.WEIGHTS, layer) ? first.onWeights(layer, weights) : weights;
-    return second.asks(Point.WEIGHTS, layer) ? second.onWeights(layer, once) : once;
-  }
-
-  @Override
-  public NDArray onHeadOutputs(int layer, NDArray outputs) {
+  public NDArray onScores(int layer, Segment segment, NDArray scores) {
     NDArray once =
-        first.asks(Point.HEAD_OUTPUTS, layer) ? first.onHeadOutputs(layer, outputs) : outputs;
-    return second.asks(Point.HEAD_OUTPUTS, layer) ? second.onHeadOutputs(layer, once) : once;
+        first.asks(Point.SCORES, layer) ? first.onScores(layer, segment, scores) : scores;
+    return second.asks(Point.SCORES, layer) ? second.onScores(layer, segment, once) : once;
+  }
+
+  @Override
+  public NDArray onWeights(int layer, Segment segment, NDArray weights) {
+    NDArray once =
+        first.asks(Point.WEIGHTS, layer) ? first.onWeights(layer, segment, weights) : weights;
+    return second.asks(Point.WEIGHTS, layer) ? second.onWeights(layer, segment, once) : once;
+  }
+
+  @Override
+  public NDArray onHeadOutputs(int layer, Segment segment, NDArray outputs) {
+    NDArray once =
+        first.asks(Point.HEAD_OUTPUTS, layer)
+            ? first.onHeadOutputs(layer, segment, outputs)
+            : outputs;
+    return second.asks(Point.HEAD_OUTPUTS, layer)
+        ? second.onHeadOutputs(layer, segment, once)
+        : once;
   }
 }

@@ -2,73 +2,114 @@ package io.sinklens.model.decoder;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.index.NDIndex;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.List;
+import java.util.Set;
 
-/** Keys and values of a batch's own tokens, one pair of arrays a layer, filled in place. */
+/**
+ * Keys and values of all prompts on one image, one pair of arrays a layer, filled in place: first
+ * the prefix that all rows share, then the rows' own tokens as they come.
+ *
+ * <p>Attention is causal, so the prefix depends on nothing that comes after it: neither on the
+ * questions nor on a hook that changes later queries. Nothing is copied for a row: the mask of a
+ * {@link Segment} says which slots it sees.
+ */
 public final class KeyValueCache {
-  private final Operators operators;
-  private final int capacity;
-  private final List<NDArray> keys = new ArrayList<>();
-  private final List<NDArray> values = new ArrayList<>();
+  private static final int PREFIX = -1;
 
-  /** An empty cache of {@code [rows, key-value heads, capacity, headSize]} a layer. */
+  private final RotaryPositions prefix;
+  private final Dtype dtype;
+  private final int[] rows; // by slot
+  private final int[] ownIndices; // by slot
+  private final List<NDArray> keys = new ArrayList<>(); // by layer, [key-value heads, slot, size]
+  private final List<NDArray> values = new ArrayList<>();
+  private final Set<Integer> spoiled = new HashSet<>(); // Rows; the prefix spoils them all.
+  private int filled;
+
   KeyValueCache(
       Operators operators,
       LlamaConfig config,
       Dtype dtype,
       NDManager manager,
-      int rows,
-      int capacity) {
-    this.operators = operators;
-    this.capacity = capacity;
-    Shape shape = new Shape(rows, config.numKeyValueHeads(), capacity, config.headDim());
+      RotaryPositions prefix,
+      int ownCapacity) {
+    this.prefix = prefix;
+    this.dtype = dtype;
+    rows = new int[prefix.tokens() + ownCapacity];
+    ownIndices = new int[rows.length];
+    Shape shape = new Shape(config.numKeyValueHeads(), rows.length, config.headDim());
     for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
-      keys.add(operators.zeros(manager, shape, dtype));
-      values.add(operators.zeros(manager, shape, dtype));
+      keys.add(operators.empty(manager, shape, dtype));
+      values.add(operators.empty(manager, shape, dtype));
     }
   }
 
-  int capacity() {
-    return capacity;
+  /** Tokens it can hold. */
+  public int capacity() {
+    return rows.length;
   }
 
-  /** Writes a layer's keys and values {@code [row, key-value heads, query, headSize]}. */
-  void append(int layer, NDArray key, NDArray value, NDArray positions) {
-    operators.cacheAppend(keys.get(layer), key, positions);
-    operators.cacheAppend(values.get(layer), value, positions);
+  /** Tokens it holds. */
+  public int filled() {
+    return filled;
   }
 
-  /** A view of the first keys: {@code [row, key-value heads, own key, headSize]}. */
-  NDArray key(int layer, int ownKeys) {
-    return first(keys.get(layer), ownKeys);
+  /** Where the tokens of the prefix stand, and where text goes on after it. */
+  public RotaryPositions prefix() {
+    return prefix;
   }
 
-  /** A view of the first values, shaped as the keys. */
-  NDArray value(int layer, int ownKeys) {
-    return first(values.get(layer), ownKeys);
+  /** Forgets the own tokens of all rows, to make room for other rows. */
+  public void forgetRows() {
+    filled = prefix.tokens();
+    spoiled.removeIf(row -> row != PREFIX);
   }
 
-  /**
-   * What one row holds, as a prefix for others; views that live as long as this cache's manager.
-   *
-   * @param row the row to share
-   * @param positions where its tokens stand, and where text goes on
-   */
-  public SharedPrefix share(int row, RotaryPositions positions) {
-    NDIndex index = new NDIndex("{}, :, :{}", row, positions.tokens());
-    return new SharedPrefix(
-        positions.tokens(),
-        positions.next(),
-        keys.stream().map(key -> key.get(index)).toList(),
-        values.stream().map(value -> value.get(index)).toList());
+  /** Takes the next slot for a token of the prefix. */
+  void takeForPrefix() {
+    take(PREFIX, filled);
   }
 
-  private NDArray first(NDArray array, int ownKeys) {
-    return ownKeys == capacity ? array : array.get(new NDIndex(":, :, :{}", ownKeys));
+  /** Takes the next slot for a row's token. */
+  void take(int row, int ownIndex) {
+    if (filled == rows.length) {
+      throw new IllegalStateException("Cannot hold more than %d tokens".formatted(filled));
+    }
+    rows[filled] = row;
+    ownIndices[filled] = ownIndex;
+    filled++;
+  }
+
+  /** Whether a row's token sees what is in a slot. */
+  boolean sees(int row, int ownIndex, int slot) {
+    return rows[slot] == PREFIX || (rows[slot] == row && ownIndices[slot] <= ownIndex);
+  }
+
+  /** Notes that a slot's token was not computed in finite numbers. */
+  void spoil(int slot) {
+    spoiled.add(rows[slot]);
+  }
+
+  /** Whether a row has a token that was not computed in finite numbers. */
+  boolean isSpoiled(int row) {
+    return spoiled.contains(row) || spoiled.contains(PREFIX);
+  }
+
+  Dtype dtype() {
+    return dtype;
+  }
+
+  /** A layer's keys: {@code [key-value heads, slot, headSize]}. */
+  NDArray keys(int layer) {
+    return keys.get(layer);
+  }
+
+  /** A layer's values, shaped as its keys. */
+  NDArray values(int layer) {
+    return values.get(layer);
   }
 }

@@ -3,6 +3,7 @@ package io.sinklens.model.decoder;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.index.NDIndex;
+import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.model.decoder.AttentionHook.Point;
@@ -30,7 +31,6 @@ public final class LlamaDecoder {
   private final List<Layer> layers;
   private final NDArray norm; // [hidden]
   private final NDArray head; // [vocabulary, hidden]
-  private final SharedPrefix noPrefix;
 
   /**
    * Takes the weights of a decoder.
@@ -53,67 +53,93 @@ public final class LlamaDecoder {
         config.tieWordEmbeddings() // Logits from the rows the embedding reads.
             ? embedding
             : headWeights.get("lm_head.weight", config.vocabSize(), config.hiddenSize());
-    NDArray nothing =
-        operators.zeros(
-            operators.manager(), new Shape(config.numKeyValueHeads(), 0, config.headDim()), dtype);
-    noPrefix =
-        new SharedPrefix(
-            0,
-            0,
-            layers.stream().map(layer -> nothing).toList(),
-            layers.stream().map(layer -> nothing).toList());
   }
 
   public LlamaConfig config() {
     return config;
   }
 
-  /** What passes without a shared prefix begin with. */
-  public SharedPrefix noPrefix() {
-    return noPrefix;
+  /**
+   * An empty cache for the prompts on one image, in the given manager.
+   *
+   * @param prefix where the tokens stand that all of them begin with
+   * @param ownCapacity tokens after the prefix that the cache can hold
+   */
+  public KeyValueCache newCache(NDManager manager, RotaryPositions prefix, int ownCapacity) {
+    return new KeyValueCache(operators, config, dtype, manager, prefix, ownCapacity);
   }
 
-  /** An empty cache for own tokens, in the given manager. */
-  public KeyValueCache newCache(NDManager manager, int rows, int capacity) {
-    return new KeyValueCache(operators, config, dtype, manager, rows, capacity);
-  }
-
-  /** Embeddings of token ids: int64 {@code [row, token]} to {@code [row, token, hidden]}. */
+  /** Embeddings of token ids: int64 {@code [token]} to {@code [token, hidden]}. */
   public NDArray embed(NDArray ids) {
     return operators.embedding(ids, embedding);
   }
 
   /**
-   * Runs the layers over new tokens and extends the pass's cache.
+   * Runs the layers over new tokens and extends their caches.
    *
-   * <p>Where the pass gives no answer token and the hook does not ask for what follows, the last
-   * layer stops after its keys and values: nothing would read the rest.
+   * <p>A number that is not finite, in any token of a row up to the last layer, makes the row's
+   * answers such numbers, and nobody else's. From the last layer on only the tokens that answer are
+   * computed, beside the keys and values of all, unless a hook asks for the hidden states after it.
    *
-   * @param embeddings {@code [row, query, hidden]}; taken over, use it no more
-   * @return the residual stream that enters the final norm {@code [row, query, hidden]}, in the
-   *     manager of {@code embeddings}; meaningless where the last layer stopped early
+   * @param embeddings {@code [token, hidden]}, one behind the other as in the pass; taken over, use
+   *     it no more
+   * @return of the tokens that answer the residual stream that enters the final norm, {@code
+   *     [answer token, hidden]}, in the manager of {@code embeddings}
    */
-  public NDArray forward(NDArray embeddings, Pass pass, AttentionHook hook) {
+  public NDArray forward(NDArray embeddings, Pass pass) {
     NDManager manager = embeddings.getManager();
-    hook.onPass(pass);
     NDArray hidden = embeddings;
     try (NDManager scope = manager.newSubManager()) {
-      Step step = new Step(pass, hook, scope);
+      hidden.attach(scope);
+      for (Segment segment : pass.segments()) {
+        segment.enter(scope);
+        segment.hook().onSegment(segment);
+      }
+      NDArray answerTokens = pass.answerTokens(scope);
+      boolean whole = asksAny(pass, Point.HIDDEN_STATES, layers.size());
+      int[] spoiled = new int[0];
+      Step step = new Step(pass, scope);
       for (int i = 0; i < layers.size(); i++) {
-        try (NDManager scratch = manager.newSubManager()) {
+        boolean narrows = !whole && i == layers.size() - 1;
+        try (NDManager scratch = scope.newSubManager()) {
           hidden.attach(scratch);
-          if (hook.asks(Point.HIDDEN_STATES, i)) {
-            hook.onHiddenStates(i, hidden);
+          showHiddenStates(i, hidden, pass);
+          if (i == layers.size() - 1) {
+            spoiled = pass.spoiledAnswers(operators.finiteRows(hidden));
           }
-          hidden = layers.get(i).forward(i, hidden, step);
-          hidden.attach(manager);
+          hidden = layers.get(i).forward(i, hidden, step, narrows ? answerTokens : null);
+          hidden.attach(scope);
         }
       }
-    }
-    if (hook.asks(Point.HIDDEN_STATES, layers.size())) {
-      hook.onHiddenStates(layers.size(), hidden);
+      if (whole) {
+        showHiddenStates(layers.size(), hidden, pass);
+        hidden = operators.takeRows(hidden, answerTokens);
+      }
+      if (spoiled.length > 0) {
+        hidden = operators.spoilRows(hidden, spoiled);
+      }
+      hidden.attach(manager);
     }
     return hidden;
+  }
+
+  private static boolean asksAny(Pass pass, Point point, int layer) {
+    return pass.segments().stream().anyMatch(segment -> segment.hook().asks(point, layer));
+  }
+
+  private void showHiddenStates(int layer, NDArray hidden, Pass pass) {
+    for (int s = 0; s < pass.segments().size(); s++) {
+      Segment segment = pass.segments().get(s);
+      if (segment.hook().asks(Point.HIDDEN_STATES, layer)) {
+        segment.hook().onHiddenStates(layer, segment, rows(hidden, pass, s));
+      }
+    }
+  }
+
+  private NDArray rows(NDArray x, Pass pass, int segment) {
+    return pass.segments().size() == 1
+        ? x
+        : operators.rows(x, pass.begin(segment), pass.end(segment));
   }
 
   /** Logits of residual streams: {@code [..., hidden]} to float32 {@code [..., vocabulary]}. */
@@ -127,34 +153,74 @@ public final class LlamaDecoder {
     }
   }
 
+  /**
+   * Runs nothing of a pass but its products with weights, for measuring how far the rest is from
+   * free.
+   *
+   * @param tokens of the pass
+   * @param answers those that give answer tokens
+   */
+  public void multiply(int tokens, int answers) {
+    try (NDManager scope = operators.manager().newSubManager()) {
+      NDArray all = embed(scope.zeros(new Shape(tokens), DataType.INT64));
+      NDArray answering = operators.rows(all, 0, answers);
+      for (int i = 0; i < layers.size(); i++) {
+        try (NDManager scratch = scope.newSubManager()) {
+          boolean last = i == layers.size() - 1;
+          layers.get(i).multiply(all, last ? answering : all, scratch);
+        }
+      }
+      operators.linear(answering, head);
+    }
+  }
+
+  /** Floating-point operations of {@link #multiply}, two for every product. */
+  public long multiplications(int tokens, int answers) {
+    long hidden = config.hiddenSize();
+    long keysAndValues = 2 * hidden * config.numKeyValueHeads() * config.headDim();
+    long rest =
+        2 * hidden * config.numAttentionHeads() * config.headDim()
+            + 3 * hidden * config.intermediateSize();
+    long fullLayers = layers.size() - 1L;
+    return 2
+        * (tokens * (fullLayers * (keysAndValues + rest) + keysAndValues)
+            + answers * (rest + hidden * config.vocabSize()));
+  }
+
   /** What is the same for all layers of a pass. */
   private final class Step {
     private final Pass pass;
-    private final AttentionHook hook;
-    private final NDArray cos; // [row, query, headSize]
+    private final NDManager scope;
+    private final NDArray cos; // [token, headSize]
     private final NDArray sin;
-    private final NDArray mask; // [row, 1, query, own key]
 
-    Step(Pass pass, AttentionHook hook, NDManager scope) {
+    Step(Pass pass, NDManager scope) {
       this.pass = pass;
-      this.hook = hook;
-      NDArray own = pass.positions().duplicate();
-      own.attach(scope);
-      NDArray angles = angles(own, scope);
+      this.scope = scope;
+      NDArray angles = angles(); // Float32.
       cos = operators.to(angles.cos(), dtype);
-      sin = operators.to(angles.sin(), dtype);
-      mask = operators.causalMask(own, pass.ownKeys(), dtype);
+      sin = operators.ropeSin(angles, dtype);
     }
 
-    /** Float32 {@code [row, query, headSize]}. */
-    private NDArray angles(NDArray own, NDManager scope) {
-      RotaryPositions rotary = pass.rotary();
-      if (rotary == null || config.rope().sections().isEmpty()) {
-        NDArray positions = own.add(pass.prefix().nextPosition());
-        return operators.ropeAngles(positions, config.ropeTheta(), config.headDim());
-      }
-      return operators.sectionedRopeAngles(
-          rotary.axes(scope), config.ropeTheta(), config.rope().sections());
+    private Step(Step all, NDArray answerTokens) {
+      pass = all.pass.answering();
+      scope = all.scope;
+      cos = operators.takeRows(all.cos, answerTokens);
+      sin = operators.takeRows(all.sin, answerTokens);
+    }
+
+    /** For the queries that answer; the keys stay. */
+    Step answering(NDArray answerTokens) {
+      return new Step(this, answerTokens);
+    }
+
+    private NDArray angles() {
+      List<Integer> sections = config.rope().sections();
+      return sections.isEmpty()
+          ? operators.ropeAngles(
+              pass.positions(scope, 1).reshape(-1), config.ropeTheta(), config.headDim())
+          : operators.sectionedRopeAngles(
+              pass.positions(scope, sections.size()), config.ropeTheta(), sections);
     }
   }
 
@@ -177,28 +243,23 @@ public final class LlamaDecoder {
       down = weights.get("mlp.down_proj.weight", hidden, intermediate);
     }
 
-    NDArray forward(int index, NDArray hidden, Step step) {
-      NDArray normed = operators.rmsNorm(hidden, inputNorm, config.rmsNormEps());
-      if (step.hook.asks(Point.NORMED_INPUT, index)) {
-        step.hook.onNormedInput(index, normed, attention);
-      }
-      Heads heads = attention.project(normed);
-      NDArray query = operators.rope(heads.query, step.cos, step.sin);
-      NDArray key = operators.rope(heads.key, step.cos, step.sin);
-      step.pass.cache().append(index, key, heads.value, step.pass.positions());
-      boolean last = index == config.numHiddenLayers() - 1;
-      if (last && !step.pass.answers() && !asksBeyondKeys(step.hook, index)) {
+    /**
+     * Runs the layer.
+     *
+     * @param answerTokens the only tokens anything but keys and values is wanted of, or null
+     */
+    NDArray forward(int index, NDArray entering, Step step, @Nullable NDArray answerTokens) {
+      NDArray normed = operators.rmsNorm(entering, inputNorm, config.rmsNormEps());
+      showNormedInput(index, normed, step.pass);
+      Heads heads = attention.project(normed, answerTokens);
+      append(index, operators.rope(heads.key, step.cos, step.sin), heads.value, step.pass);
+      NDArray hidden = answerTokens == null ? entering : operators.takeRows(entering, answerTokens);
+      Step asking = answerTokens == null ? step : step.answering(answerTokens);
+      if (asking.pass.tokens() == 0) {
         return hidden;
       }
-      NDArray outputs = attend(index, query, step);
-      if (step.hook.asks(Point.HEAD_OUTPUTS, index)) {
-        outputs = step.hook.onHeadOutputs(index, outputs);
-      }
-      NDArray joined =
-          outputs
-              .transpose(0, 2, 1, 3) // [row, query, heads, headSize]
-              .reshape(step.pass.rows(), step.pass.queries(), -1);
-      NDArray attended = hidden.add(operators.linear(joined, attention.output));
+      NDArray outputs = attend(index, operators.rope(heads.query, asking.cos, asking.sin), asking);
+      NDArray attended = hidden.add(operators.linear(outputs, attention.output));
       NDArray between = operators.rmsNorm(attended, postAttentionNorm, config.rmsNormEps());
       NDArray gated =
           config
@@ -208,51 +269,88 @@ public final class LlamaDecoder {
       return attended.add(operators.linear(gated, down));
     }
 
-    /**
-     * Head outputs {@code [row, heads, query, headSize]}, fused unless the hook wants to see in.
-     */
+    /** Only the products with weights, of the numbers at hand. */
+    void multiply(NDArray all, NDArray answering, NDManager scratch) {
+      NDArray tokens = operators.rows(all, 0, (int) all.getShape().get(0));
+      tokens.attach(scratch);
+      NDArray asking = operators.rows(answering, 0, (int) answering.getShape().get(0));
+      asking.attach(scratch);
+      NDArray query = attention.multiply(tokens, asking);
+      operators.linear(query, attention.output);
+      operators.linear(asking, gate);
+      operators.linear(operators.linear(asking, up), down);
+    }
+
+    private void showNormedInput(int index, NDArray normed, Pass pass) {
+      for (int s = 0; s < pass.segments().size(); s++) {
+        AttentionHook hook = pass.segments().get(s).hook();
+        if (hook.asks(Point.NORMED_INPUT, index)) {
+          hook.onNormedInput(index, rows(normed, pass, s), attention);
+        }
+      }
+    }
+
+    private void append(int index, NDArray key, NDArray value, Pass pass) {
+      for (int s = 0; s < pass.segments().size(); s++) {
+        Segment segment = pass.segments().get(s);
+        operators.cacheAppend(
+            segment.cache().keys(index),
+            segment.cache().values(index),
+            key,
+            value,
+            pass.begin(s),
+            pass.end(s),
+            segment.firstSlot());
+      }
+    }
+
+    /** Head outputs {@code [query, heads · headSize]} of all segments. */
     private NDArray attend(int index, NDArray query, Step step) {
-      Pass pass = step.pass;
-      SharedPrefix prefix = pass.prefix();
+      List<NDArray> outputs = new ArrayList<>();
+      for (int s = 0; s < step.pass.segments().size(); s++) {
+        Segment segment = step.pass.segments().get(s);
+        if (segment.queries() > 0) {
+          NDArray ofSegment = attend(index, query, step, s);
+          outputs.add(
+              segment.hook().asks(Point.HEAD_OUTPUTS, index)
+                  ? segment.hook().onHeadOutputs(index, segment, ofSegment)
+                  : ofSegment);
+        }
+      }
+      return outputs.size() == 1 ? outputs.get(0) : operators.concat(outputs);
+    }
+
+    private NDArray attend(int index, NDArray query, Step step, int s) {
+      Segment segment = step.pass.segments().get(s);
+      int begin = step.pass.begin(s);
+      int end = step.pass.end(s);
       double scale = config.attentionScale();
-      NDArray ownKey = pass.cache().key(index, pass.ownKeys());
-      NDArray ownValue = pass.cache().value(index, pass.ownKeys());
-      boolean wantsScores = step.hook.asks(Point.SCORES, index);
-      boolean wantsWeights = step.hook.asks(Point.WEIGHTS, index);
+      NDArray keys = segment.cache().keys(index);
+      NDArray values = segment.cache().values(index);
+      AttentionHook hook = segment.hook();
+      boolean wantsScores = hook.asks(Point.SCORES, index);
+      boolean wantsWeights = hook.asks(Point.WEIGHTS, index);
+      if (!wantsScores && !wantsWeights && segment.isWholePrefix()) {
+        return operators.causalAttend(query, begin, end, keys, values, scale);
+      }
+      NDArray mask = segment.mask(operators);
       if (!wantsScores && !wantsWeights) {
-        return prefix.length() == 0 && pass.queries() == pass.ownKeys() // From the start.
-            ? operators.causalAttention(query, ownKey, ownValue, scale)
-            : operators.sharedAttention(
-                query, prefix.key(index), prefix.value(index), ownKey, ownValue, step.mask, scale);
+        return operators.attend(query, begin, end, keys, values, segment.keys(), mask, scale);
       }
       NDArray scores =
-          operators.attentionScores(query, prefix.key(index), ownKey, step.mask, scale);
+          operators.attentionScores(query, begin, end, keys, segment.keys(), mask, scale);
       if (wantsScores) {
-        AttentionParts changed = step.hook.onScores(index, parts(scores, prefix.length()));
-        scores = operators.concatKeys(changed.prefix(), changed.own());
+        scores = hook.onScores(index, segment, scores);
       }
-      AttentionParts weights = parts(operators.softmax(scores), prefix.length());
+      NDArray weights = operators.softmax(scores);
       if (wantsWeights) {
-        weights = step.hook.onWeights(index, weights);
+        weights = hook.onWeights(index, segment, weights);
       }
-      return operators.attend(weights.prefix(), weights.own(), prefix.value(index), ownValue);
+      return operators.weightedValues(weights, values);
     }
   }
 
-  private static boolean asksBeyondKeys(AttentionHook hook, int layer) {
-    return hook.asks(Point.SCORES, layer)
-        || hook.asks(Point.WEIGHTS, layer)
-        || hook.asks(Point.HEAD_OUTPUTS, layer)
-        || hook.asks(Point.HIDDEN_STATES, layer + 1);
-  }
-
-  private static AttentionParts parts(NDArray both, int prefixLength) {
-    return new AttentionParts(
-        both.get(new NDIndex("..., :{}", prefixLength)),
-        both.get(new NDIndex("..., {}:", prefixLength)));
-  }
-
-  /** Each {@code [row, heads, query, headSize]}, keys and values with key-value heads. */
+  /** Each {@code [token, heads, headSize]}, keys and values with key-value heads. */
   private record Heads(NDArray query, NDArray key, NDArray value) {}
 
   /** The projections of one layer's attention. */
@@ -273,34 +371,44 @@ public final class LlamaDecoder {
       output = weights.get("o_proj.weight", config.hiddenSize(), queries);
     }
 
-    private Heads project(NDArray normed) {
+    /** Of all tokens keys and values, and queries, or those of the tokens named. */
+    private Heads project(NDArray normed, @Nullable NDArray queryTokens) {
       if (config.projection() != Projection.GROUPED) {
+        NDArray asking = queryTokens == null ? normed : operators.takeRows(normed, queryTokens);
         return new Heads(
-            heads(inputs.get(0).apply(normed)),
+            heads(inputs.get(0).apply(asking)),
             heads(inputs.get(1).apply(normed)),
             heads(inputs.get(2).apply(normed)));
       }
       NDArray grouped = grouped(normed);
       int group = config.numAttentionHeads() / config.numKeyValueHeads();
-      NDArray queries = grouped.get(new NDIndex(":, :, :, :{}", group));
+      NDArray queries = heads(grouped.get(new NDIndex(":, :, :{}", group)));
       return new Heads(
-          heads(queries),
-          heads(grouped.get(new NDIndex(":, :, :, {}", group))),
-          heads(grouped.get(new NDIndex(":, :, :, {}", group + 1))));
+          queryTokens == null ? queries : operators.takeRows(queries, queryTokens),
+          heads(grouped.get(new NDIndex(":, :, {}", group))),
+          heads(grouped.get(new NDIndex(":, :, {}", group + 1))));
     }
 
-    /**
-     * The values of a normed input {@code [row, query, hidden]}: {@code [row, key-value heads,
-     * query, headSize]}.
-     */
+    /** Only the products: of all tokens keys and values, of some queries, which are returned. */
+    private NDArray multiply(NDArray tokens, NDArray asking) {
+      if (config.projection() == Projection.GROUPED) {
+        NDArray all = inputs.get(0).apply(tokens);
+        long queries = (long) config.numAttentionHeads() * config.headDim();
+        return all.get(new NDIndex(":{}, :{}", asking.getShape().get(0), queries));
+      }
+      inputs.get(1).apply(tokens);
+      inputs.get(2).apply(tokens);
+      return inputs.get(0).apply(asking);
+    }
+
+    /** The values of a normed input {@code [token, hidden]}: {@code [token, heads, headSize]}. */
     public NDArray values(NDArray normed) {
       return config.projection() == Projection.GROUPED
           ? heads(
               grouped(normed)
                   .get(
                       new NDIndex(
-                          ":, :, :, {}",
-                          config.numAttentionHeads() / config.numKeyValueHeads() + 1)))
+                          ":, :, {}", config.numAttentionHeads() / config.numKeyValueHeads() + 1)))
           : heads(inputs.get(2).apply(normed));
     }
 
@@ -309,19 +417,18 @@ public final class LlamaDecoder {
       return output;
     }
 
-    /** {@code [row, query, key-value heads, queries of the group + key + value, headSize]}. */
+    /** {@code [token, key-value heads, queries of the group + key + value, headSize]}. */
     private NDArray grouped(NDArray normed) {
       NDArray projected = inputs.get(0).apply(normed);
-      Shape shape = projected.getShape();
       return projected.reshape(
-          shape.get(0), shape.get(1), config.numKeyValueHeads(), -1, config.headDim());
+          projected.getShape().get(0), config.numKeyValueHeads(), -1, config.headDim());
     }
 
+    /** Of no tokens, too, where a reshape cannot find out how many heads there are. */
     private NDArray heads(NDArray projected) {
       Shape shape = projected.getShape();
-      return projected
-          .reshape(shape.get(0), shape.get(1), -1, config.headDim())
-          .transpose(0, 2, 1, 3); // [row, heads, query, headSize]
+      long heads = shape.slice(1).size() / config.headDim();
+      return projected.reshape(shape.get(0), heads, config.headDim());
     }
   }
 

@@ -2,119 +2,88 @@ package io.sinklens.model.decoder;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.types.DataType;
-import java.util.Arrays;
-import org.jspecify.annotations.Nullable;
+import ai.djl.ndarray.types.Shape;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.stream.IntStream;
 
 /**
- * One run of a batch through the layers: which tokens, after which prefix, with which cache.
+ * One run of new tokens through the layers: segments of one or many images behind one another.
  *
- * <p>Own positions count from the end of the prefix; a query sees all of the prefix and the own
- * keys up to its own position.
+ * <p>What needs no attention is computed for all of them at once, without padding. A prefix stands
+ * before the rows that follow it; rows may run in the same pass.
  */
 public final class Pass {
-  private final SharedPrefix prefix;
-  private final KeyValueCache cache;
-  private final NDArray positions;
-  private final int ownKeys;
-  private final int[] answerQueries;
-  private final @Nullable RotaryPositions rotary;
+  private final List<Segment> segments;
+  private final int[] begins;
 
-  /**
-   * Describes a pass over a prefix itself, of one row, which gives no answer token.
-   *
-   * @param noPrefix what an empty prefix is to the decoder
-   * @param cache filled by the pass
-   * @param rotary where the tokens stand
-   * @param owner of what the pass needs
-   */
-  public Pass(SharedPrefix noPrefix, KeyValueCache cache, RotaryPositions rotary, NDManager owner) {
-    this.prefix = noPrefix;
-    this.cache = cache;
-    this.positions = owner.arange(0, rotary.tokens(), 1, DataType.INT64).expandDims(0);
-    this.ownKeys = rotary.tokens();
-    this.answerQueries = new int[] {-1};
-    this.rotary = rotary;
+  public Pass(List<Segment> segments) {
+    this.segments = List.copyOf(segments);
+    begins = new int[segments.size() + 1];
+    for (int s = 0; s < segments.size(); s++) {
+      begins[s + 1] = begins[s] + segments.get(s).queries();
+    }
   }
 
-  /**
-   * Describes a pass.
-   *
-   * @param prefix what all rows have seen before their own tokens
-   * @param cache keys and values of the rows' own tokens, extended by the pass
-   * @param positions own position of every query, int64 {@code [row, query]}
-   * @param ownKeys own keys after the pass, the largest position plus one
-   * @param answerQueries for every row the query that gives its next answer token, or -1 where none
-   *     does: the row is finished, or the pass only fills the cache
-   */
-  public Pass(
-      SharedPrefix prefix,
-      KeyValueCache cache,
-      NDArray positions,
-      int ownKeys,
-      int[] answerQueries) {
-    this.prefix = prefix;
-    this.cache = cache;
-    this.positions = positions;
-    this.ownKeys = ownKeys;
-    this.answerQueries = answerQueries.clone();
-    this.rotary = null;
+  /** What runs, in order. */
+  public List<Segment> segments() {
+    return segments;
   }
 
-  public SharedPrefix prefix() {
-    return prefix;
+  /** Tokens of all segments. */
+  public int tokens() {
+    return begins[segments.size()];
   }
 
-  KeyValueCache cache() {
-    return cache;
+  /** Where a segment's tokens begin. */
+  int begin(int segment) {
+    return begins[segment];
   }
 
-  /** Own positions of the queries, int64 {@code [row, query]}. */
-  public NDArray positions() {
-    return positions;
+  /** Where a segment's tokens end. */
+  int end(int segment) {
+    return begins[segment + 1];
   }
 
-  /** Where the queries stand for rotary embedding, where that is not one behind the other. */
-  @Nullable RotaryPositions rotary() {
-    return rotary;
+  /** The same keys, but of the queries only those that answer. */
+  Pass answering() {
+    return new Pass(segments.stream().map(Segment::answering).toList());
   }
 
-  /** Own keys a row can ever hold in this batch. */
-  public int capacity() {
-    return cache.capacity();
-  }
-
-  /** Rows of the batch. */
-  public int rows() {
-    return answerQueries.length;
-  }
-
-  /** Queries of a row, padding included. */
-  public int queries() {
-    return (int) positions.getShape().get(1);
-  }
-
-  /** Own keys a row holds after this pass, padding included. */
-  public int ownKeys() {
-    return ownKeys;
-  }
-
-  /** The query of a row that gives its next answer token, -1 where none does. */
-  public int answerQuery(int row) {
-    return answerQueries[row];
-  }
-
-  /**
-   * The same as indices for {@code Operators.pickQueries}, some query where none does: int64 {@code
-   * [row]}.
-   */
-  public NDArray answerQueries(NDManager owner) {
+  /** The tokens that answer: int64 {@code [token]}. */
+  NDArray answerTokens(NDManager owner) {
     return owner.create(
-        Arrays.stream(answerQueries).mapToLong(query -> Math.max(query, 0)).toArray());
+        IntStream.range(0, segments.size())
+            .flatMap(
+                s -> IntStream.of(segments.get(s).answerQueries()).map(query -> begins[s] + query))
+            .asLongStream()
+            .toArray());
   }
 
-  /** Whether any row takes an answer token from this pass. */
-  public boolean answers() {
-    return Arrays.stream(answerQueries).anyMatch(query -> query >= 0);
+  /** Of the tokens that answer those that belong to rows spoiled by numbers that are not finite. */
+  int[] spoiledAnswers(boolean[] finite) {
+    for (int s = 0; s < segments.size(); s++) {
+      segments.get(s).judge(finite, begins[s]);
+    }
+    List<Boolean> spoiled = new ArrayList<>();
+    for (Segment segment : segments) {
+      for (int query : segment.answerQueries()) {
+        spoiled.add(segment.isSpoiled(query));
+      }
+    }
+    return IntStream.range(0, spoiled.size()).filter(spoiled::get).toArray();
+  }
+
+  /** Where all tokens stand for rotary embedding: int64 {@code [axis, token]}. */
+  NDArray positions(NDManager owner, int axes) {
+    long[] positions = new long[axes * tokens()];
+    for (int axis = 0; axis < axes; axis++) {
+      for (int s = 0; s < segments.size(); s++) {
+        for (int query = 0; query < segments.get(s).queries(); query++) {
+          positions[axis * tokens() + begins[s] + query] = segments.get(s).position(axis, query);
+        }
+      }
+    }
+    return owner.create(positions, new Shape(axes, tokens()));
   }
 }

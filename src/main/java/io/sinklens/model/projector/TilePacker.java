@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.index.NDIndex;
 import io.sinklens.model.vision.TileWindow;
 import io.sinklens.tensor.Operators;
+import java.util.List;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -61,9 +62,9 @@ public final class TilePacker {
       }
       NDArray whole = features.get(new NDIndex("0"));
       whole.attach(scratch);
-      NDArray packed = operators.concatTokens(whole, kept.reshape(-1, hidden));
+      NDArray packed = operators.concat(List.of(whole, kept.reshape(-1, hidden)));
       packed.attach(manager);
-      return packed.reshape(-1, hidden);
+      return packed;
     }
   }
 

@@ -2,7 +2,6 @@ package io.sinklens.model.vision;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.index.NDIndex;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.tensor.Dtype;
@@ -101,7 +100,7 @@ public final class Qwen25VisionEncoder {
     private final List<Group> groups = new ArrayList<>();
     private final NDArray order; // the patch that stands at a place, int64 [place]
     private final NDArray places; // where a patch stands, int64 [patch]
-    private final NDArray cos; // [1, place, headSize], float32
+    private final NDArray cos; // [place, headSize], float32
     private final NDArray sin;
 
     Step(Shape pixels, NDManager scope) {
@@ -133,7 +132,7 @@ public final class Qwen25VisionEncoder {
               ROPE_THETA,
               config.headSize());
       cos = angles.cos();
-      sin = angles.sin();
+      sin = operators.ropeSin(angles, Dtype.FLOAT32);
     }
 
     /** Patches of every window, windows of as many rows and columns of tokens together. */
@@ -190,12 +189,13 @@ public final class Qwen25VisionEncoder {
           projection
               .apply(operators.rmsNorm(hidden, norm1, NORM_EPS))
               .reshape(-1, 3, config.numHeads(), config.headSize())
-              .transpose(1, 2, 0, 3); // [query, key, value; heads, patch, headSize]
-      NDArray query = turned(projected.get(new NDIndex("0:1")), step);
-      NDArray key = turned(projected.get(new NDIndex("1:2")), step);
-      NDArray value = projected.get(new NDIndex("2:3"));
-      NDArray joined =
-          seesAll ? attend(query, key, value) : attendInWindows(query, key, value, step.groups);
+              .transpose(1, 0, 2, 3); // [query, key, value; patch, heads, headSize]
+      NDArray query = turned(projected.get(0), step);
+      NDArray key = turned(projected.get(1), step);
+      NDArray value = projected.get(2);
+      List<Group> groups =
+          seesAll ? List.of(new Group(1, (int) query.getShape().get(0))) : step.groups;
+      NDArray joined = attend(query, key, value, groups).expandDims(0);
       NDArray attended = hidden.add(output.apply(joined));
       NDArray between = operators.rmsNorm(attended, norm2, NORM_EPS);
       NDArray gated =
@@ -207,40 +207,32 @@ public final class Qwen25VisionEncoder {
       return operators.to(operators.rope(heads, step.cos, step.sin), dtype);
     }
 
-    /**
-     * Heads of all patches, all {@code [1, heads, patch, headSize]}, to {@code [1, patch, hidden]}.
-     */
-    private NDArray attendInWindows(NDArray query, NDArray key, NDArray value, List<Group> groups) {
+    /** All {@code [patch, heads, headSize]}, window after window, to {@code [patch, hidden]}. */
+    private NDArray attend(NDArray query, NDArray key, NDArray value, List<Group> groups) {
       List<NDArray> attended = new ArrayList<>();
       int from = 0;
       for (Group group : groups) {
         int to = from + group.windows * group.patches;
         attended.add(
-            attend(
-                windows(query, from, to, group),
-                windows(key, from, to, group),
-                windows(value, from, to, group)));
+            operators
+                .attention(
+                    windows(query, from, to, group),
+                    windows(key, from, to, group),
+                    windows(value, from, to, group),
+                    Math.pow(config.headSize(), -0.5))
+                .transpose(0, 2, 1, 3) // [window, patch, heads, headSize]
+                .reshape(-1, config.hiddenSize()));
         from = to;
       }
-      return attended.stream()
-          .reduce((first, second) -> operators.concatTokens(first.squeeze(0), second.squeeze(0)))
-          .orElseThrow();
+      return operators.concat(attended);
     }
 
-    /** {@code [1, heads, patch, headSize]} to {@code [window, heads, patch, headSize]}. */
+    /** {@code [patch, heads, headSize]} to {@code [window, heads, patch, headSize]}. */
     private NDArray windows(NDArray heads, int from, int to, Group group) {
-      return heads
-          .get(new NDIndex("0, :, {}:{}", from, to))
-          .reshape(config.numHeads(), group.windows, group.patches, config.headSize())
-          .transpose(1, 0, 2, 3);
-    }
-
-    /** {@code [window, heads, patch, headSize]} to {@code [1, patch of all windows, hidden]}. */
-    private NDArray attend(NDArray query, NDArray key, NDArray value) {
       return operators
-          .attention(query, key, value, Math.pow(config.headSize(), -0.5))
-          .transpose(0, 2, 1, 3) // [window, patch, heads, headSize]
-          .reshape(1, -1, config.hiddenSize());
+          .rows(heads, from, to)
+          .reshape(group.windows, group.patches, config.numHeads(), config.headSize())
+          .transpose(0, 2, 1, 3);
     }
   }
 

@@ -2,7 +2,6 @@ package io.sinklens.model.vision;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.index.NDIndex;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.Weights;
 import io.sinklens.tensor.Dtype;
@@ -82,7 +81,7 @@ public final class Qwen2VisionEncoder {
 
   /** What is the same for all blocks of an image. */
   private final class Step {
-    private final NDArray cos; // [1, patch, headSize], float32
+    private final NDArray cos; // [patch, headSize], float32
     private final NDArray sin;
 
     Step(Shape pixels, NDManager scope) {
@@ -100,7 +99,7 @@ public final class Qwen2VisionEncoder {
           operators.planeRopeAngles(
               scope.create(places, new Shape(grid.patches(), 2)), ROPE_THETA, config.headSize());
       cos = angles.cos();
-      sin = angles.sin();
+      sin = operators.ropeSin(angles, Dtype.FLOAT32);
     }
   }
 
@@ -128,12 +127,12 @@ public final class Qwen2VisionEncoder {
           projection
               .apply(norm1.apply(hidden))
               .reshape(-1, 3, config.numHeads(), config.headSize())
-              .transpose(1, 2, 0, 3); // [query, key, value; heads, patch, headSize]
+              .transpose(1, 0, 2, 3); // [query, key, value; patch, heads, headSize]
       NDArray heads =
           operators.attention(
-              turned(projected.get(new NDIndex("0:1")), step),
-              turned(projected.get(new NDIndex("1:2")), step),
-              projected.get(new NDIndex("2:3")),
+              byHead(turned(projected.get(0), step)),
+              byHead(turned(projected.get(1), step)),
+              byHead(projected.get(2)),
               Math.pow(config.headSize(), -0.5));
       NDArray joined =
           heads
@@ -146,6 +145,11 @@ public final class Qwen2VisionEncoder {
 
     private NDArray turned(NDArray heads, Step step) {
       return operators.to(operators.rope(heads, step.cos, step.sin), dtype);
+    }
+
+    /** {@code [patch, heads, headSize]} to {@code [1, heads, patch, headSize]}. */
+    private NDArray byHead(NDArray heads) {
+      return heads.transpose(1, 0, 2).expandDims(0);
     }
   }
 

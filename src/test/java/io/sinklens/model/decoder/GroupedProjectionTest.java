@@ -6,7 +6,6 @@ import static org.assertj.core.api.Assertions.withPrecision;
 import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.checkpoint.SafetensorsWriter;
@@ -19,11 +18,13 @@ import io.sinklens.tensor.Operators;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Arrays;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Random;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -63,6 +64,17 @@ class GroupedProjectionTest {
     LlamaDecoder plain = decoder("plain", Projection.PLAIN, QUERIES, KEYS, VALUES);
 
     assertThat(logits(grouped)).containsExactly(logits(plain), withPrecision(1e-6f));
+    assertThat(logits(grouped, new WantingAll()))
+        .containsExactly(logits(plain, new WantingAll()), withPrecision(1e-6f));
+  }
+
+  @Test
+  void takesThemTheSameWayInBfloats() throws IOException {
+    Dtype dtype = Dtype.BFLOAT16;
+    LlamaDecoder grouped = decoder("grouped", Projection.GROUPED, QUERIES, KEYS, VALUES, dtype);
+    LlamaDecoder plain = decoder("plain", Projection.PLAIN, QUERIES, KEYS, VALUES, dtype);
+
+    assertThat(logits(grouped)).containsExactly(logits(plain), withPrecision(0f));
   }
 
   @Test
@@ -83,6 +95,18 @@ class GroupedProjectionTest {
       largest = Math.max(largest, Math.abs(logits[i] - others[i]));
     }
     assertThat(largest).isGreaterThan(0.01);
+  }
+
+  @Test
+  void multipliesWithoutAnAnswer() throws IOException {
+    LlamaDecoder grouped = decoder("grouped", Projection.GROUPED, QUERIES, KEYS, VALUES);
+    LlamaDecoder plain = decoder("plain", Projection.PLAIN, QUERIES, KEYS, VALUES);
+    int before = operators.manager().getManagedArrays().size();
+
+    grouped.multiply(5, 2);
+
+    assertThat(operators.manager().getManagedArrays()).hasSize(before);
+    assertThat(grouped.multiplications(5, 2)).isEqualTo(plain.multiplications(5, 2));
   }
 
   @Test
@@ -108,10 +132,9 @@ class GroupedProjectionTest {
 
     @Override
     public void onNormedInput(int layer, NDArray normed, LlamaDecoder.Projections projections) {
-      NDArray all = projections.values(normed); // [row, key-value heads, query, headSize]
-      assertThat(all.getShape()).isEqualTo(new Shape(1, 2, 3, 2));
-      float[] flat = all.toFloatArray();
-      values = new float[] {flat[0], flat[1], flat[6], flat[7]};
+      NDArray all = projections.values(normed); // [token, key-value heads, headSize]
+      assertThat(all.getShape()).isEqualTo(new Shape(3, 2, 2));
+      values = Arrays.copyOf(all.toFloatArray(), 4);
       float[] input = normed.toFloatArray();
       float[] map = fused();
       expected = new float[VALUES.length];
@@ -123,8 +146,22 @@ class GroupedProjectionTest {
     }
   }
 
+  /** Has the last layer computed for tokens that do not answer, too. */
+  private static final class WantingAll implements AttentionHook {
+    @Override
+    public boolean asks(Point point, int layer) {
+      return point == Point.HIDDEN_STATES && layer == 1;
+    }
+  }
+
   private LlamaDecoder decoder(
       String name, Projection projection, int[] queries, int[] keys, int[] values)
+      throws IOException {
+    return decoder(name, projection, queries, keys, values, Dtype.FLOAT32);
+  }
+
+  private LlamaDecoder decoder(
+      String name, Projection projection, int[] queries, int[] keys, int[] values, Dtype dtype)
       throws IOException {
     Path checkpoint = Files.createDirectory(folder.resolve(name));
     Files.writeString(checkpoint.resolve("config.json"), "{}");
@@ -152,7 +189,7 @@ class GroupedProjectionTest {
       SafetensorsWriter.write(checkpoint.resolve("model.safetensors"), tensors, Map.of());
     }
     Weights weights =
-        Weights.open(CheckpointFolder.open(checkpoint), Optional::of, operators, Dtype.FLOAT32);
+        Weights.open(CheckpointFolder.open(checkpoint), Optional::of, operators, dtype);
     LlamaConfig config =
         new LlamaConfig(
             HIDDEN,
@@ -168,31 +205,30 @@ class GroupedProjectionTest {
             Activation.SILU,
             false,
             projection);
-    LlamaDecoder decoder =
-        new LlamaDecoder(config, weights.under("lm"), weights, operators, Dtype.FLOAT32);
+    LlamaDecoder decoder = new LlamaDecoder(config, weights.under("lm"), weights, operators, dtype);
     weights.requireAllUsed();
     return decoder;
   }
 
   private float[] logits(LlamaDecoder decoder) {
+    return logits(decoder, AttentionHook.NONE);
+  }
+
+  private float[] logits(LlamaDecoder decoder, AttentionHook hook) {
     try (NDManager manager = operators.manager().newSubManager()) {
-      return decoder.logits(run(decoder, manager, AttentionHook.NONE)).toFloatArray();
+      return decoder.logits(run(decoder, manager, hook)).toFloatArray();
     }
   }
 
   private static NDArray run(LlamaDecoder decoder, NDManager manager, AttentionHook hook) {
     long[] ids = {1, 4, 2};
-    NDArray positions =
-        manager.arange(0, ids.length, 1, DataType.INT64).reshape(1, (long) ids.length);
-    Pass pass =
-        new Pass(
-            decoder.noPrefix(),
-            decoder.newCache(manager, 1, ids.length),
-            positions,
-            ids.length,
-            new int[] {ids.length - 1});
-    NDArray embedded = decoder.embed(manager.create(ids, new Shape(1, ids.length)));
-    return decoder.forward(embedded, pass, hook);
+    KeyValueCache cache = decoder.newCache(manager, RotaryPositions.sequential(0), ids.length);
+    List<Segment.Token> tokens =
+        IntStream.range(0, ids.length)
+            .mapToObj(i -> new Segment.Token(0, i, i == ids.length - 1))
+            .toList();
+    Pass pass = new Pass(List.of(Segment.ofRows(cache, hook, 0, tokens)));
+    return decoder.forward(decoder.embed(manager.create(ids)), pass);
   }
 
   /** The whole map, {@code [16, hidden]}. */

@@ -2,9 +2,15 @@ package io.sinklens.model.decoder;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import io.sinklens.model.decoder.AttentionHook.Point;
+import io.sinklens.model.decoder.LlamaConfig.Projection;
+import io.sinklens.model.decoder.LlamaConfig.Rope;
+import io.sinklens.tensor.Activation;
+import io.sinklens.tensor.Dtype;
+import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -12,12 +18,30 @@ import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 
 class HookSequenceTest {
-  private final NDManager manager = NDManager.newBaseManager("PyTorch");
+  private static final LlamaConfig CONFIG =
+      new LlamaConfig(
+          8,
+          8,
+          1,
+          2,
+          2,
+          4,
+          8,
+          8,
+          1e-5,
+          new Rope(10000, List.of()),
+          Activation.SILU,
+          false,
+          Projection.PLAIN);
+
+  private final Operators operators = Operators.load(Device.cpu());
+  private final NDManager manager = operators.manager();
+  private final Segment segment = segment();
   private final List<String> calls = new ArrayList<>();
 
   @AfterEach
   void free() {
-    manager.close();
+    operators.close();
   }
 
   @Test
@@ -25,14 +49,13 @@ class HookSequenceTest {
     AttentionHook both =
         new Adding("a", 1, Set.of(Point.values()))
             .andThen(new Adding("b", 10, Set.of(Point.values())));
-    AttentionParts parts = new AttentionParts(one(), one());
 
-    AttentionParts weights = both.onWeights(3, parts);
-    AttentionParts scores = both.onScores(4, parts);
-    NDArray outputs = both.onHeadOutputs(5, one());
+    NDArray weights = both.onWeights(3, segment, one());
+    NDArray scores = both.onScores(4, segment, one());
+    NDArray outputs = both.onHeadOutputs(5, segment, one());
 
-    assertThat(weights.own().getFloat(0)).isEqualTo(12);
-    assertThat(scores.own().getFloat(0)).isEqualTo(12);
+    assertThat(weights.getFloat(0)).isEqualTo(12);
+    assertThat(scores.getFloat(0)).isEqualTo(12);
     assertThat(outputs.getFloat(0)).isEqualTo(12);
     assertThat(calls)
         .containsExactly(
@@ -49,12 +72,11 @@ class HookSequenceTest {
     AttentionHook both =
         new Adding("a", 1, Set.of(Point.WEIGHTS))
             .andThen(new Adding("b", 10, Set.of(Point.SCORES)));
-    AttentionParts parts = new AttentionParts(one(), one());
-    assertThat(both.onWeights(0, parts).own().getFloat(0)).isEqualTo(2);
-    assertThat(both.onScores(0, parts).own().getFloat(0)).isEqualTo(11);
+    assertThat(both.onWeights(0, segment, one()).getFloat(0)).isEqualTo(2);
+    assertThat(both.onScores(0, segment, one()).getFloat(0)).isEqualTo(11);
     NDArray outputs = one();
-    assertThat(both.onHeadOutputs(0, outputs)).isSameAs(outputs);
-    both.onHiddenStates(0, outputs);
+    assertThat(both.onHeadOutputs(0, segment, outputs)).isSameAs(outputs);
+    both.onHiddenStates(0, segment, outputs);
     both.onVisionOutput(outputs);
     assertThat(calls).containsExactly("a weights0 of 1.0", "b scores0 of 1.0");
   }
@@ -69,6 +91,40 @@ class HookSequenceTest {
           .isEqualTo(point == Point.WEIGHTS || point == Point.SCORES);
       assertThat(AttentionHook.NONE.andThen(AttentionHook.NONE).asks(point, 2)).isFalse();
     }
+  }
+
+  @Test
+  void showsBothWhatNoneCanChange() {
+    AttentionHook both =
+        new Adding("a", 1, Set.of(Point.values()))
+            .andThen(new Adding("b", 10, Set.of(Point.values())));
+
+    both.onSegment(segment);
+    both.onHiddenStates(2, segment, one());
+    both.onVisionOutput(one());
+
+    assertThat(calls)
+        .containsExactly(
+            "a segment",
+            "b segment",
+            "a hidden2 of 1.0",
+            "b hidden2 of 1.0",
+            "a vision of 1.0",
+            "b vision of 1.0");
+  }
+
+  @Test
+  void announcesSegmentsToHooksThatAskForNothing() {
+    new Adding("a", 1, Set.of()).andThen(new Adding("b", 10, Set.of())).onSegment(segment);
+
+    assertThat(calls).containsExactly("a segment", "b segment");
+  }
+
+  private Segment segment() {
+    KeyValueCache cache =
+        new KeyValueCache(
+            operators, CONFIG, Dtype.FLOAT32, manager, RotaryPositions.sequential(0), 1);
+    return Segment.ofRows(cache, AttentionHook.NONE, 0, List.of(new Segment.Token(0, 0, true)));
   }
 
   private NDArray one() {
@@ -93,34 +149,41 @@ class HookSequenceTest {
     }
 
     @Override
-    public void onHiddenStates(int layer, NDArray hiddenStates) {
-      note("hidden" + layer, hiddenStates);
+    public void onSegment(Segment shown) {
+      assertThat(shown).isSameAs(segment);
+      calls.add(name + " segment");
+    }
+
+    @Override
+    public void onHiddenStates(int layer, Segment shown, NDArray hiddenStates) {
+      note("hidden" + layer, shown, hiddenStates);
     }
 
     @Override
     public void onVisionOutput(NDArray features) {
-      note("vision", features);
+      note("vision", segment, features);
     }
 
     @Override
-    public AttentionParts onScores(int layer, AttentionParts scores) {
-      note("scores" + layer, scores.own());
-      return new AttentionParts(scores.prefix(), scores.own().add(number));
+    public NDArray onScores(int layer, Segment shown, NDArray scores) {
+      note("scores" + layer, shown, scores);
+      return scores.add(number);
     }
 
     @Override
-    public AttentionParts onWeights(int layer, AttentionParts weights) {
-      note("weights" + layer, weights.own());
-      return new AttentionParts(weights.prefix(), weights.own().add(number));
+    public NDArray onWeights(int layer, Segment shown, NDArray weights) {
+      note("weights" + layer, shown, weights);
+      return weights.add(number);
     }
 
     @Override
-    public NDArray onHeadOutputs(int layer, NDArray outputs) {
-      note("outputs" + layer, outputs);
+    public NDArray onHeadOutputs(int layer, Segment shown, NDArray outputs) {
+      note("outputs" + layer, shown, outputs);
       return outputs.add(number);
     }
 
-    private void note(String call, NDArray array) {
+    private void note(String call, Segment shown, NDArray array) {
+      assertThat(shown).isSameAs(segment);
       calls.add("%s %s of %s".formatted(name, call, array.getFloat(0)));
     }
   }

@@ -1,0 +1,173 @@
+package io.sinklens.generation;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDList;
+import ai.djl.ndarray.NDManager;
+import io.sinklens.generation.Generated.TokenLogprob;
+import io.sinklens.generation.ImageRun.Part;
+import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.Pass;
+import io.sinklens.tensor.Operators;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.List;
+import java.util.stream.IntStream;
+
+/**
+ * The requests under way, whose tokens go through the decoder together: those of images that have
+ * just come with the next tokens of rows that are being answered.
+ *
+ * <p>Used by one thread.
+ */
+final class Batch implements AutoCloseable {
+  private final VisionLanguageModel model;
+  private final Operators operators;
+  private final GenerationRules rules;
+  private final PhaseTimes times;
+  private final List<ImageRun> runs = new ArrayList<>();
+
+  Batch(VisionLanguageModel model, GenerationRules rules, PhaseTimes times) {
+    this.model = model;
+    this.operators = model.operators();
+    this.rules = rules;
+    this.times = times;
+  }
+
+  /** Takes a request in. */
+  ImageRun begin(Request request, int ownCapacity) {
+    ImageRun run = new ImageRun(request, model, rules, ownCapacity);
+    runs.add(run);
+    return run;
+  }
+
+  /** Tokens that the requests under way can come to hold. */
+  long tokens() {
+    return runs.stream().mapToLong(ImageRun::capacity).sum();
+  }
+
+  boolean isEmpty() {
+    return runs.isEmpty();
+  }
+
+  /** One pass; returns the requests it finished, which are under way no more. */
+  List<ImageRun> step() {
+    try (NDManager scope = operators.manager().newSubManager()) {
+      List<Part> parts = new ArrayList<>();
+      for (ImageRun run : runs) {
+        if (run.needsImage()) {
+          parts.add(run.prefixPart(times.time(Phase.VISION, () -> run.encodeImage(scope))));
+        }
+        parts.addAll(run.rowParts());
+      }
+      boolean prompts = parts.stream().anyMatch(Part::holdsPrompts);
+      Phase phase = prompts ? Phase.PROMPT_PASS : Phase.GENERATION;
+      long start = System.nanoTime();
+      times.time(phase, () -> run(parts, scope));
+      times.addPass(
+          phase,
+          parts.stream().mapToInt(part -> part.ids().length).sum(),
+          parts.stream().mapToInt(part -> part.rows().size()).sum(),
+          System.nanoTime() - start);
+    }
+    runs.forEach(ImageRun::release);
+    List<ImageRun> finished = runs.stream().filter(ImageRun::finished).toList();
+    runs.removeAll(finished);
+    finished.forEach(run -> run.count(times));
+    return finished;
+  }
+
+  /** Gives up all requests under way. */
+  @Override
+  public void close() {
+    runs.forEach(ImageRun::abandon);
+    runs.clear();
+  }
+
+  private Batch run(List<Part> parts, NDManager scope) {
+    Pass pass = new Pass(parts.stream().map(Part::segment).toList());
+    NDArray hidden = model.decoder().forward(embed(parts, scope), pass);
+    List<Row> rows = parts.stream().flatMap(part -> part.rows().stream()).toList();
+    if (!rows.isEmpty()) {
+      take(rows, model.decoder().logits(hidden));
+    }
+    return this;
+  }
+
+  private NDArray embed(List<Part> parts, NDManager scope) {
+    long[] ids =
+        parts.stream().flatMapToInt(part -> Arrays.stream(part.ids())).asLongStream().toArray();
+    NDArray embeddings = model.decoder().embed(scope.create(ids));
+    int begin = 0;
+    for (Part part : parts) {
+      if (part.image() != null) {
+        operators.putRows(embeddings, begin + part.imageStart(), part.image());
+      }
+      begin += part.ids().length;
+    }
+    return embeddings;
+  }
+
+  private void take(List<Row> rows, NDArray logits) {
+    NDArray permitted = permitted(rows, logits);
+    double[] best = operators.greedy(permitted).toDoubleArray(); // [row, 3]
+    List<List<TokenLogprob>> top = top(permitted, rows.size());
+    List<List<Double>> choices = choices(rows, permitted);
+    for (int r = 0; r < rows.size(); r++) {
+      rows.get(r)
+          .take(
+              Arrays.copyOfRange(best, 3 * r, 3 * r + 3),
+              top.isEmpty() ? List.of() : top.get(r),
+              choices.isEmpty() ? List.of() : choices.get(r));
+    }
+  }
+
+  /** Logits with those of stop tokens out of reach where a row may not stop yet. */
+  private NDArray permitted(List<Row> rows, NDArray logits) {
+    long[] bound =
+        IntStream.range(0, rows.size())
+            .filter(r -> !rows.get(r).mayStop())
+            .asLongStream()
+            .toArray();
+    if (bound.length == 0 || rules.stopTokens().isEmpty()) {
+      return logits;
+    }
+    long[] stops = rules.stopTokens().stream().mapToLong(Integer::longValue).sorted().toArray();
+    NDManager owner = logits.getManager();
+    return operators.forbid(logits, owner.create(bound), owner.create(stops));
+  }
+
+  private List<List<TokenLogprob>> top(NDArray logits, int rows) {
+    if (rules.topLogprobs() == 0) {
+      return List.of();
+    }
+    NDList top = logits.logSoftmax(-1).topK(rules.topLogprobs(), -1);
+    float[] logprobs = top.get(0).toFloatArray();
+    long[] tokens = top.get(1).toLongArray();
+    List<List<TokenLogprob>> ofRows = new ArrayList<>();
+    for (int r = 0; r < rows; r++) {
+      List<TokenLogprob> ofRow = new ArrayList<>();
+      for (int i = r * rules.topLogprobs(); i < (r + 1) * rules.topLogprobs(); i++) {
+        ofRow.add(new TokenLogprob((int) tokens[i], logprobs[i]));
+      }
+      ofRows.add(ofRow);
+    }
+    return ofRows;
+  }
+
+  /** Probabilities of the choice tokens, wanted for first answer tokens only. */
+  private List<List<Double>> choices(List<Row> rows, NDArray logits) {
+    if (rules.choiceTokens().isEmpty() || rows.stream().allMatch(Row::hasStarted)) {
+      return List.of();
+    }
+    NDArray probabilities = logits.softmax(-1);
+    List<List<Double>> ofRows = new ArrayList<>();
+    for (int r = 0; r < rows.size(); r++) {
+      List<Double> ofRow = new ArrayList<>();
+      for (int token : rules.choiceTokens()) {
+        ofRow.add((double) probabilities.getFloat(r, token));
+      }
+      ofRows.add(ofRow);
+    }
+    return ofRows;
+  }
+}

@@ -1,0 +1,265 @@
+package io.sinklens.generation;
+
+import ai.djl.engine.EngineException;
+import io.sinklens.model.VisionLanguageModel;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.locks.Condition;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * Answers requests from any number of threads on one device, with one thread of its own.
+ *
+ * <p>Batching is continuous: a request joins as soon as there is room in the token budget, its rows
+ * leave as they end, and others take their place. The prefix of a request runs once for all its
+ * rows. Where memory does not suffice, all requests under way begin again with half the budget.
+ */
+public final class Engine implements AutoCloseable {
+  /** Requests that wait for room, at most; beyond it {@link #submit} waits. */
+  private static final int QUEUE = 8;
+
+  /** New prompt tokens of one pass, unless a single request has more; more make it no faster. */
+  private static final int PASS_TOKENS = 1024;
+
+  private final Batch batch;
+  private final GenerationRules rules;
+  private final Thread thread;
+  private final VisionLanguageModel model;
+  private final Deque<Waiting> queue = new ArrayDeque<>();
+  private final Map<ImageRun, Waiting> underWay = new LinkedHashMap<>();
+  private final List<Runnable> unlocked = new ArrayList<>(); // Others' code, not under the lock.
+  private final ReentrantLock lock = new ReentrantLock();
+  private final Condition changed = lock.newCondition();
+  private long budget;
+  private boolean closed;
+
+  /** A request, at most how many own tokens it may hold at once, and who waits for it. */
+  private record Waiting(Request request, int ownTokens, CompletableFuture<Answers> answers) {}
+
+  /**
+   * Starts an engine.
+   *
+   * @param batchTokens tokens of prefixes and rows under way together, above 0; a request above it
+   *     runs alone, and no more of its rows at once than fit
+   */
+  public Engine(
+      VisionLanguageModel model, GenerationRules rules, int batchTokens, PhaseTimes times) {
+    this.model = model;
+    this.rules = rules;
+    budget = batchTokens;
+    batch = new Batch(model, rules, times);
+    thread = new Thread(this::serve, "sinklens-engine");
+    thread.setDaemon(true);
+    thread.start();
+  }
+
+  /**
+   * Hands in a request; waits while too many others do.
+   *
+   * @return its answers to come, or {@link OutOfDeviceMemoryException}, or what else went wrong
+   */
+  public CompletableFuture<Answers> submit(Request request) {
+    CompletableFuture<Answers> answers = new CompletableFuture<>();
+    lock.lock();
+    try {
+      while (queue.size() >= QUEUE && !closed) {
+        changed.awaitUninterruptibly();
+      }
+      if (closed) {
+        answers.completeExceptionally(new CancellationException("The engine is closed"));
+      } else {
+        queue.add(new Waiting(request, request.ownTokens(rules.maxNewTokens()), answers));
+        changed.signalAll();
+      }
+    } finally {
+      lock.unlock();
+    }
+    return answers;
+  }
+
+  /** Stops; requests that are not answered yet end with a {@link CancellationException}. */
+  @Override
+  public void close() {
+    lock.lock();
+    try {
+      closed = true;
+      changed.signalAll();
+    } finally {
+      lock.unlock();
+    }
+    boolean interrupted = false;
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  private void serve() {
+    model.operators().enterThread();
+    while (admit()) {
+      if (batch.isEmpty()) { // What was to begin could not.
+        continue;
+      }
+      try {
+        batch.step().forEach(this::finish);
+      } catch (RuntimeException | Error e) {
+        if (isOutOfMemory(e)) {
+          retreat(e);
+        } else {
+          fail(e);
+        }
+      }
+    }
+    fail(new CancellationException("The engine is closed"));
+  }
+
+  /** Waits for work and takes in what there is room for; false when the engine has been closed. */
+  private boolean admit() {
+    lock.lock();
+    try {
+      while (batch.isEmpty() && queue.isEmpty() && !closed) {
+        changed.awaitUninterruptibly();
+      }
+      takeIn();
+      return !closed;
+    } finally {
+      lock.unlock();
+      unlocked.forEach(Runnable::run);
+      unlocked.clear();
+    }
+  }
+
+  private void takeIn() {
+    long newTokens = 0;
+    while (!queue.isEmpty() && !closed) {
+      Waiting next = queue.element();
+      int own = ownCapacity(next);
+      long tokens = (long) next.request().prefixIds().length + own;
+      boolean fitsBatch = batch.isEmpty() || batch.tokens() + tokens <= budget;
+      boolean fitsPass = newTokens == 0 || newTokens + tokens <= PASS_TOKENS;
+      if (!fitsBatch || !fitsPass) {
+        break;
+      }
+      queue.remove();
+      changed.signalAll(); // Whoever waits to hand in another.
+      if (!begin(next, own)) {
+        break;
+      }
+      newTokens += tokens;
+    }
+  }
+
+  /** Takes a request in; false where memory does not suffice as things are. */
+  private boolean begin(Waiting next, int ownCapacity) {
+    try {
+      underWay.put(batch.begin(next.request(), ownCapacity), next);
+      return true;
+    } catch (RuntimeException | Error e) {
+      if (!isOutOfMemory(e)) {
+        unlocked.add(() -> next.answers().completeExceptionally(e));
+        return true;
+      }
+      if (batch.isEmpty()) {
+        halved(next, e).ifPresent(queue::addFirst);
+      } else {
+        budget = batch.tokens();
+        queue.addFirst(next);
+      }
+      return false;
+    }
+  }
+
+  /**
+   * Own tokens a request may hold at once: what it needs, but no more than the prefix has, since
+   * rows read past each other's, nor than the budget leaves; at least one row.
+   */
+  private int ownCapacity(Waiting next) {
+    Request request = next.request();
+    int prefix = request.prefixIds().length;
+    long most = Math.min(Math.max(prefix, PASS_TOKENS / 2), budget - prefix);
+    int longest = request.longestRow(rules.maxNewTokens());
+    return (int) Math.max(longest, Math.min(next.ownTokens(), most));
+  }
+
+  private void finish(ImageRun run) {
+    Waiting done = underWay.remove(run);
+    run.close();
+    if (done != null && !done.answers().complete(run.answers())) {
+      run.abandon(); // Nobody waits any more.
+    }
+  }
+
+  /** Begins everything under way again, with half as much of it together. */
+  private void retreat(Throwable e) {
+    List<Waiting> again = new ArrayList<>(underWay.values());
+    long tokens = batch.tokens();
+    batch.close();
+    underWay.clear();
+    if (again.size() == 1) {
+      again = halved(again.get(0), e).stream().toList();
+    } else {
+      budget = Math.max(1, tokens / 2);
+    }
+    lock.lock();
+    try {
+      for (int i = again.size() - 1; i >= 0; i--) {
+        queue.addFirst(again.get(i));
+      }
+    } finally {
+      lock.unlock();
+    }
+  }
+
+  /** The same with half as many own tokens at once; ends a request that ran row by row already. */
+  private Optional<Waiting> halved(Waiting alone, Throwable e) {
+    int own = ownCapacity(alone);
+    if (own <= alone.request().longestRow(rules.maxNewTokens())) {
+      unlocked.add(() -> alone.answers().completeExceptionally(outOfMemory(e)));
+      return Optional.empty();
+    }
+    return Optional.of(new Waiting(alone.request(), own / 2, alone.answers()));
+  }
+
+  /** Ends all that is under way; when closed, what waits too. */
+  private void fail(Throwable cause) {
+    List<Waiting> ended = new ArrayList<>(underWay.values());
+    batch.close();
+    underWay.clear();
+    lock.lock();
+    try {
+      if (closed) {
+        ended.addAll(queue);
+        queue.clear();
+      }
+      changed.signalAll();
+    } finally {
+      lock.unlock();
+    }
+    ended.forEach(waiting -> waiting.answers().completeExceptionally(cause));
+  }
+
+  private static boolean isOutOfMemory(Throwable e) {
+    String message = String.valueOf(e.getMessage()).toLowerCase(Locale.ROOT);
+    return e instanceof EngineException
+        && (message.contains("not enough memory") || message.contains("out of memory"));
+  }
+
+  private static OutOfDeviceMemoryException outOfMemory(Throwable e) {
+    String message = String.valueOf(e.getMessage()).strip().lines().findFirst().orElse("");
+    return new OutOfDeviceMemoryException(message, e);
+  }
+}

@@ -1,0 +1,222 @@
+package io.sinklens.model.decoder;
+
+import ai.djl.ndarray.NDArray;
+import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.Shape;
+import io.sinklens.tensor.Operators;
+import java.util.List;
+import java.util.stream.IntStream;
+import org.jspecify.annotations.Nullable;
+
+/**
+ * New tokens of one image's prompts that run together under one hook: the prefix itself, or tokens
+ * of rows that follow it.
+ *
+ * <p>A token of a row sees the prefix and its own row up to itself, and nothing of other rows.
+ */
+public final class Segment {
+  private final KeyValueCache cache;
+  private final AttentionHook hook;
+  private final int firstSlot;
+  private final int keys;
+  private final boolean prefix;
+  private final int firstRow;
+  private final List<Token> tokens;
+  private @Nullable NDManager scope;
+  private @Nullable NDArray mask;
+  private @Nullable NDArray rows;
+
+  /**
+   * A token.
+   *
+   * @param row which row of the segment's hook it belongs to; 0 in a prefix
+   * @param ownIndex its place among its row's own tokens, or in the prefix
+   * @param answers whether the next answer token comes of it
+   */
+  public record Token(int row, int ownIndex, boolean answers) {}
+
+  private Segment(
+      KeyValueCache cache,
+      AttentionHook hook,
+      int firstSlot,
+      int keys,
+      boolean prefix,
+      int firstRow,
+      List<Token> tokens) {
+    this.cache = cache;
+    this.hook = hook;
+    this.firstSlot = firstSlot;
+    this.keys = keys;
+    this.prefix = prefix;
+    this.firstRow = firstRow;
+    this.tokens = List.copyOf(tokens);
+  }
+
+  /** The prefix of an empty cache, which gives no answer token. */
+  public static Segment ofPrefix(KeyValueCache cache, AttentionHook hook) {
+    List<Token> tokens =
+        IntStream.range(0, cache.prefix().tokens()).mapToObj(i -> new Token(0, i, false)).toList();
+    tokens.forEach(token -> cache.takeForPrefix());
+    return new Segment(cache, hook, 0, cache.filled(), true, 0, tokens);
+  }
+
+  /**
+   * The next tokens of rows.
+   *
+   * @param firstRow what the cache calls the hook's first row, where several hooks share a cache
+   * @param tokens each row's in order, after those it has in the cache
+   */
+  public static Segment ofRows(
+      KeyValueCache cache, AttentionHook hook, int firstRow, List<Token> tokens) {
+    int firstSlot = cache.filled();
+    tokens.forEach(token -> cache.take(firstRow + token.row(), token.ownIndex()));
+    return new Segment(cache, hook, firstSlot, cache.filled(), false, firstRow, tokens);
+  }
+
+  /** The same keys, but of the queries only those that answer, in the same scope. */
+  Segment answering() {
+    Segment answering =
+        new Segment(
+            cache,
+            hook,
+            firstSlot,
+            keys,
+            prefix,
+            firstRow,
+            tokens.stream().filter(Token::answers).toList());
+    answering.scope = scope;
+    return answering;
+  }
+
+  /** Names what owns the arrays that are the same for all layers. */
+  public void enter(NDManager pass) {
+    scope = pass;
+    mask = null;
+    rows = null;
+  }
+
+  /** What owns arrays until the pass ends. */
+  public NDManager scope() {
+    if (scope == null) {
+      throw new IllegalStateException("Cannot use a segment outside a pass");
+    }
+    return scope;
+  }
+
+  AttentionHook hook() {
+    return hook;
+  }
+
+  KeyValueCache cache() {
+    return cache;
+  }
+
+  /** Whether it is the prefix, in which a token sees all before it. */
+  public boolean isPrefix() {
+    return prefix;
+  }
+
+  /** Whether every token of the prefix asks. */
+  boolean isWholePrefix() {
+    return prefix && tokens.size() == keys;
+  }
+
+  /** Tokens of the prefix that all rows share. */
+  public int prefixLength() {
+    return cache.prefix().tokens();
+  }
+
+  /** Queries. */
+  public int queries() {
+    return tokens.size();
+  }
+
+  /** A query's token. */
+  public Token token(int query) {
+    return tokens.get(query);
+  }
+
+  /** The queries that give answer tokens, rising. */
+  public int[] answerQueries() {
+    return IntStream.range(0, tokens.size()).filter(i -> tokens.get(i).answers()).toArray();
+  }
+
+  /** The row of each query, as indices for operators: int64 {@code [query]}. */
+  public NDArray rows() {
+    if (rows == null) {
+      rows = scope().create(tokens.stream().mapToLong(Token::row).toArray());
+    }
+    return rows;
+  }
+
+  /**
+   * Notes which tokens were computed in finite numbers.
+   *
+   * @param finite of all tokens of the pass
+   * @param begin where this segment's are
+   */
+  void judge(boolean[] finite, int begin) {
+    for (int q = 0; q < tokens.size(); q++) {
+      if (!finite[begin + q]) {
+        cache.spoil(firstSlot + q);
+      }
+    }
+  }
+
+  /** Whether anything a query's row has computed, up to its prefix, was not finite. */
+  boolean isSpoiled(int query) {
+    return !prefix && cache.isSpoiled(firstRow + tokens.get(query).row());
+  }
+
+  /** Slots of the cache that hold keys, those of this segment included. */
+  public int keys() {
+    return keys;
+  }
+
+  /** Slots of the cache. */
+  public int capacity() {
+    return cache.capacity();
+  }
+
+  /** Where the key of the first token is; the others follow. */
+  public int firstSlot() {
+    return firstSlot;
+  }
+
+  /** Where a query stands for rotary embedding, on an axis: 0 time, 1 height, 2 width. */
+  long position(int axis, int query) {
+    int ownIndex = tokens.get(query).ownIndex();
+    return prefix ? cache.prefix().at(axis, ownIndex) : (long) cache.prefix().next() + ownIndex;
+  }
+
+  /**
+   * What is added to scores: 0 where a query sees a key, minus infinity elsewhere, {@code [query,
+   * key]}; {@code [1, 1]} where every query sees every key.
+   */
+  NDArray mask(Operators operators) {
+    if (mask == null) {
+      float[] added = new float[tokens.size() * keys];
+      boolean hides = false;
+      for (int q = 0; q < tokens.size(); q++) {
+        for (int slot = 0; slot < keys; slot++) {
+          if (!sees(tokens.get(q), slot)) {
+            added[q * keys + slot] = Float.NEGATIVE_INFINITY;
+            hides = true;
+          }
+        }
+      }
+      NDArray numbers =
+          hides
+              ? scope().create(added, new Shape(tokens.size(), keys))
+              : scope().create(new float[1], new Shape(1, 1));
+      mask = operators.to(numbers, cache.dtype());
+    }
+    return mask;
+  }
+
+  private boolean sees(Token token, int slot) {
+    return prefix
+        ? slot <= token.ownIndex()
+        : cache.sees(firstRow + token.row(), token.ownIndex(), slot);
+  }
+}
