@@ -37,7 +37,7 @@ import java.util.zip.ZipOutputStream;
 public final class Operators implements AutoCloseable {
   private static final String RESOURCE = "operators.py";
   private static final long CAUSAL_BLOCK = 128;
-  private static final long ATTENTION_BLOCK = 256;
+  private static final long ATTENTION_BLOCK = 128;
 
   private final PtNDManager manager;
   private final PtSymbolBlock module;
