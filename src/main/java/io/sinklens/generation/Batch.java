@@ -25,6 +25,7 @@ final class Batch implements AutoCloseable {
   private final GenerationRules rules;
   private final PhaseTimes times;
   private final List<ImageRun> runs = new ArrayList<>();
+  private final Openings openings = new Openings();
 
   Batch(VisionLanguageModel model, GenerationRules rules, PhaseTimes times) {
     this.model = model;
@@ -55,7 +56,8 @@ final class Batch implements AutoCloseable {
       List<Part> parts = new ArrayList<>();
       for (ImageRun run : runs) {
         if (run.needsImage()) {
-          parts.add(run.prefixPart(times.time(Phase.VISION, () -> run.encodeImage(scope))));
+          NDArray image = times.time(Phase.VISION, () -> run.encodeImage(scope));
+          parts.add(run.prefixPart(image, openings));
         }
         parts.addAll(run.rowParts());
       }
@@ -69,6 +71,7 @@ final class Batch implements AutoCloseable {
           parts.stream().mapToInt(part -> part.rows().size()).sum(),
           System.nanoTime() - start);
     }
+    runs.forEach(run -> run.keepOpening(openings));
     runs.forEach(ImageRun::release);
     List<ImageRun> finished = runs.stream().filter(ImageRun::finished).toList();
     runs.removeAll(finished);
@@ -76,11 +79,12 @@ final class Batch implements AutoCloseable {
     return finished;
   }
 
-  /** Gives up all requests under way. */
+  /** Gives up all requests under way, and what is kept for others. */
   @Override
   public void close() {
     runs.forEach(ImageRun::abandon);
     runs.clear();
+    openings.close();
   }
 
   private Batch run(List<Part> parts, NDManager scope) {

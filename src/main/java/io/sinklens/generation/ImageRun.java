@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDManager;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.Opening;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.Segment;
 import java.util.ArrayDeque;
@@ -13,6 +14,7 @@ import java.util.Arrays;
 import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -28,6 +30,8 @@ final class ImageRun implements AutoCloseable {
   private final KeyValueCache cache;
   private final List<Group> groups = new ArrayList<>();
   private boolean prefixRan;
+  private int reused; // Tokens of the prefix that ran before another image.
+  private Opening.@Nullable Recorder recorder;
 
   /** Rows under one hook. */
   private static final class Group {
@@ -114,13 +118,35 @@ final class ImageRun implements AutoCloseable {
     return !prefixRan;
   }
 
-  /** The prefix, once. */
-  Part prefixPart(NDArray image) {
+  /** The prefix, once: what follows on its opening, where that is at hand, or all of it. */
+  Part prefixPart(NDArray image, Openings openings) {
     prefixRan = true;
-    int[] ids = request.prefixIds().clone();
-    Arrays.fill(ids, request.imageStart(), ids.length, 0);
-    return new Part(
-        Segment.ofPrefix(cache, watch.ofPrefix()), ids, image, request.imageStart(), List.of());
+    AttentionHook hook = watch.ofPrefix();
+    Optional<Opening> opening = openings.of(opening()).filter(kept -> kept.suffices(hook));
+    int start = request.imageStart();
+    if (opening.isPresent()) {
+      cache.beginWith(opening.get());
+      reused = start;
+    } else if (start > 0) {
+      recorder = model.decoder().recordOpening(start);
+    }
+    int[] ids = Arrays.copyOfRange(request.prefixIds(), reused, request.prefixIds().length);
+    Arrays.fill(ids, start - reused, ids.length, 0);
+    Segment segment = Segment.ofPrefix(cache, recorder == null ? hook : hook.andThen(recorder));
+    return new Part(segment, ids, image, start - reused, List.of());
+  }
+
+  /** Hands over the opening that was recorded, after the pass that did. */
+  void keepOpening(Openings openings) {
+    if (recorder != null) {
+      recorder.take(cache).ifPresent(opening -> openings.keep(opening(), opening));
+      recorder = null;
+    }
+  }
+
+  /** Token ids before the image. */
+  private int[] opening() {
+    return Arrays.copyOf(request.prefixIds(), request.imageStart());
   }
 
   /** The next tokens of all rows, those that can begin now included. */
@@ -166,7 +192,9 @@ final class ImageRun implements AutoCloseable {
   void count(PhaseTimes times) {
     List<Row> rows = groups.stream().flatMap(group -> group.rows.stream()).toList();
     times.addAnswered(
-        request.prefixIds().length + rows.stream().mapToLong(row -> row.promptIds().length).sum(),
+        request.prefixIds().length
+            - reused
+            + rows.stream().mapToLong(row -> row.promptIds().length).sum(),
         rows.size(),
         rows.stream().mapToLong(row -> row.generated().tokenIds().size()).sum());
   }
@@ -181,6 +209,9 @@ final class ImageRun implements AutoCloseable {
   /** Frees keys and values, but not the watch. */
   @Override
   public void close() {
+    if (recorder != null) {
+      recorder.close();
+    }
     manager.close();
   }
 

@@ -85,7 +85,7 @@ public final class PhaseTimes {
     return answeredRows.sum();
   }
 
-  /** Prompt tokens of requests that were answered, a shared prefix counted once. */
+  /** Prompt tokens that ran for requests that were answered: a shared one counts once. */
   public long promptTokens() {
     return promptTokens.sum();
   }

@@ -159,9 +159,19 @@ public final class Operators implements AutoCloseable {
     return run(parts.get(0), "concat", (Object) parts.toArray(new PtNDArray[0]));
   }
 
+  /** Earlier rows and then those of x. */
+  public NDArray prepend(NDArray x, NDArray earlier) {
+    return run(x, "concat", (Object) new PtNDArray[] {(PtNDArray) earlier, (PtNDArray) x});
+  }
+
   /** A view of rows {@code [begin, end)} of the first dimension. */
   public NDArray rows(NDArray x, int begin, int end) {
     return run(x, "rows", x, Long.valueOf(begin), Long.valueOf(end));
+  }
+
+  /** A copy of the first rows. */
+  public NDArray copyRows(NDArray x, int end) {
+    return run(x, "copy_rows", x, Long.valueOf(end));
   }
 
   /** Which rows of {@code [row, hidden]} hold finite numbers only. */
@@ -285,15 +295,16 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
-   * Attention of each query to the keys up to its own, which begin where the cache does.
+   * Attention of each query to the keys up to its own.
    *
    * @param query {@code [token, heads, headSize]}, of which {@code [begin, end)} ask
    * @param keys {@code [key-value heads, capacity, headSize]}
    * @param values as {@code keys}
+   * @param slot of the first query's key; the others follow
    * @return {@code [query, heads · headSize]}
    */
   public NDArray causalAttend(
-      NDArray query, int begin, int end, NDArray keys, NDArray values, double scale) {
+      NDArray query, int begin, int end, NDArray keys, NDArray values, int slot, double scale) {
     return run(
         query,
         "causal_attend",
@@ -302,6 +313,7 @@ public final class Operators implements AutoCloseable {
         Long.valueOf(end),
         keys,
         values,
+        Long.valueOf(slot),
         scale,
         CAUSAL_BLOCK);
   }
@@ -339,7 +351,8 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
-   * The scores of {@link #attend} written out: {@code [heads, query, slot]}, in the model's type.
+   * The scores of {@link #attend} written out: {@code [heads, query, slot]}, in the model's type or
+   * float32.
    */
   public NDArray attentionScores(
       NDArray query, int begin, int end, NDArray keys, int slots, NDArray mask, double scale) {
@@ -399,6 +412,16 @@ public final class Operators implements AutoCloseable {
             Long.valueOf(end),
             Long.valueOf(slot))
         .close();
+  }
+
+  /** A copy of the first slots of keys or values: {@code [key-value heads, slot, headSize]}. */
+  public NDArray copySlots(NDArray keys, int end) {
+    return run(keys, "copy_slots", keys, Long.valueOf(end));
+  }
+
+  /** Puts such slots in place of the first ones. */
+  public void putSlots(NDArray keys, NDArray slots) {
+    run(slots, "put_slots", slots, keys).close();
   }
 
   /**

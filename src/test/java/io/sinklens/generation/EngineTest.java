@@ -14,6 +14,7 @@ import io.sinklens.model.ImageInput;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.Segment;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -44,6 +45,7 @@ import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 @Timeout(value = 60, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
@@ -222,6 +224,141 @@ class EngineTest {
                 }
               }));
     }
+  }
+
+  @Test
+  void runsTheTextBeforeImagesOnlyOnce() {
+    Random random = new Random(31);
+    PhaseTimes times = new PhaseTimes();
+    try (Engine engine = new Engine(model, RULES, UNLIMITED, times)) {
+      for (int i = 0; i < 3; i++) {
+        Prefix alone = new Prefix();
+        Prefix after = new Prefix();
+        ImageInput image = image(random);
+        List<List<int[]>> rows = List.of(rows(random, 2, 5));
+
+        List<Generated> expected = answer(RULES, request(image, 7, rows, alone));
+        assertSameRows(take(engine.submit(request(image, 7, rows, after))), expected);
+
+        assertThat(after.firstSlot).isEqualTo(i == 0 ? 0 : 7);
+        assertThat(after.seen).hasSameSizeAs(alone.seen); // Hooks see all of it.
+        for (int call = 0; call < alone.seen.size(); call++) {
+          float[] numbers = after.seen.get(call);
+          assertThat(numbers).hasSameSizeAs(alone.seen.get(call));
+          for (int n = 0; n < numbers.length; n++) {
+            assertThat(numbers[n]).isCloseTo(alone.seen.get(call)[n], within(1e-4f));
+          }
+        }
+      }
+    }
+    assertThat(promptPassTokens(times)).isEqualTo(times.promptTokens());
+  }
+
+  private static long promptPassTokens(PhaseTimes times) {
+    return times.passes().entrySet().stream()
+        .filter(pass -> pass.getKey().phase() == Phase.PROMPT_PASS)
+        .mapToLong(pass -> pass.getKey().tokens() * pass.getValue().count())
+        .sum();
+  }
+
+  /** Sees hidden states and normed inputs of a prefix. */
+  private static final class Prefix implements Supplier<Watch> {
+    final List<float[]> seen = new ArrayList<>(); // In the order of the calls.
+    int firstSlot = -1;
+
+    @Override
+    public Watch get() {
+      return new Seeing(
+          new AttentionHook() {
+            @Override
+            public boolean asks(Point point, int layer) {
+              return layer < model.decoder().config().numHiddenLayers()
+                  && (point == Point.HIDDEN_STATES || point == Point.NORMED_INPUT);
+            }
+
+            @Override
+            public void onSegment(Segment segment) {
+              firstSlot = segment.firstSlot();
+            }
+
+            @Override
+            public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
+              seen.add(hiddenStates.toFloatArray());
+            }
+
+            @Override
+            public void onNormedInput(
+                int layer, NDArray normed, LlamaDecoder.Projections projections) {
+              seen.add(normed.toFloatArray());
+            }
+          },
+          List.of(AttentionHook.NONE));
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"SCORES", "WEIGHTS", "HEAD_OUTPUTS"})
+  void runsTheTextAgainForAHookThatAsksWhereItLooks(AttentionHook.Point asked) {
+    Random random = new Random(32);
+    List<Integer> firstSlots = new ArrayList<>();
+    AttentionHook hook =
+        new AttentionHook() {
+          @Override
+          public boolean asks(Point point, int layer) {
+            return point == asked && layer == 1;
+          }
+
+          @Override
+          public void onSegment(Segment segment) {
+            firstSlots.add(segment.firstSlot());
+          }
+        };
+    try (Engine engine = new Engine(model, RULES, UNLIMITED, new PhaseTimes())) {
+      for (int i = 0; i < 2; i++) {
+        take(
+            engine.submit(
+                request(
+                    image(random),
+                    7,
+                    List.of(rows(random, 1, 5)),
+                    () -> new Seeing(hook, List.of(AttentionHook.NONE)))));
+      }
+    }
+    assertThat(firstSlots).containsExactly(0, 0);
+  }
+
+  @Test
+  void keepsNoTextOfAPrefixThatIsNotFinite() {
+    Random random = new Random(34);
+    Prefix after = new Prefix();
+    ImageInput image = image(random);
+    List<int[]> rows = rows(random, 1, 5);
+    try (Engine engine = new Engine(model, RULES, UNLIMITED, new PhaseTimes())) {
+      Supplier<Watch> spoiling =
+          () -> new Seeing(spoiling(token -> true), List.of(AttentionHook.NONE));
+      List<Generated> spoilt =
+          take(engine.submit(request(image(random), 7, List.of(rows), spoiling)));
+      assertThat(spoilt.get(0).finish()).isEqualTo(Finish.NUMERIC_FAILURE);
+
+      List<Generated> answers = take(engine.submit(request(image, 7, List.of(rows), after)));
+      assertSameRows(answers, answer(RULES, request(image, 7, List.of(rows), () -> Watch.NONE)));
+    }
+    assertThat(after.firstSlot).isZero();
+  }
+
+  @Test
+  void keepsTheTextsThatWereUsedLast() {
+    Random random = new Random(33);
+    List<Integer> firstSlots = new ArrayList<>();
+    try (Engine engine = new Engine(model, rules(1, Set.of()), UNLIMITED, new PhaseTimes())) {
+      // Together more than are kept; the last alone is too long.
+      for (int text : List.of(300, 400, 300, 500, 300, 400, 1100, 1100, 300)) {
+        Prefix prefix = new Prefix();
+        take(engine.submit(request(image(random), text, List.of(rows(random, 1, 2)), prefix)));
+        firstSlots.add(prefix.firstSlot);
+      }
+    }
+    assertThat(firstSlots).containsExactly(0, 0, 300, 0, 300, 0, 0, 0, 300);
   }
 
   @ParameterizedTest
@@ -547,7 +684,8 @@ class EngineTest {
       assertThat(times.generatedTokens()).isEqualTo(generated(answers));
       answers.addAll(take(engine.submit(request(image(new Random(6)), rows))));
     }
-    assertThat(times.promptTokens()).isEqualTo(2 * (PREFIX_TOKENS + 3L));
+    // The two tokens before the image ran once.
+    assertThat(times.promptTokens()).isEqualTo(2 * (PREFIX_TOKENS + 3L) - 2);
     assertThat(times.answeredRows()).isEqualTo(4);
     assertThat(times.generatedTokens()).isEqualTo(generated(answers));
     assertThat(times.seconds(Phase.VISION)).isPositive();

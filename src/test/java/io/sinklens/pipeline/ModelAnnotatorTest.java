@@ -99,7 +99,7 @@ class ModelAnnotatorTest {
         Asked asked = annotator.ask(bytes("wide.png"), text, null);
         expected += 3L * (asked.promptTokenIds().size() - asked.imageEnd());
         if (text.equals(QUESTION)) {
-          expected += asked.imageEnd();
+          expected += asked.imageEnd() - asked.imageStart(); // The text before it ran already.
         }
       }
       long before = annotator.times().promptTokens();
@@ -844,10 +844,14 @@ class ModelAnnotatorTest {
 
   @Test
   void answersARawPromptAsTheTemplatesOwn() throws RowFailedException {
+    Asked templated;
+    try (ModelAnnotator annotator = load(new Settings().template("plain"))) {
+      templated = annotator.ask(bytes("wide.png"), QUESTION, null);
+    }
     try (ModelAnnotator annotator = load(new Settings().template("plain"))) {
       Asked raw =
           annotator.askRaw(bytes("wide.png"), "USER: <image>\n" + QUESTION + " ASSISTANT:", null);
-      assertThat(raw).isEqualTo(annotator.ask(bytes("wide.png"), QUESTION, null));
+      assertThat(raw).isEqualTo(templated);
       assertThatThrownBy(() -> annotator.askRaw(bytes("wide.png"), "USER: hello", null))
           .isInstanceOf(RowFailedException.class)
           .hasMessage("Prompt must have <image> exactly once, not 0 times");

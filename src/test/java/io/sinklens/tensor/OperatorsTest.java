@@ -33,6 +33,7 @@ import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -150,6 +151,27 @@ class OperatorsTest {
           Doubles.of(
               shape(1, rows, 5),
               i -> bias.at(i[2]) + sum(32, k -> x.at(0, i[1], k) * weight.at(i[2], k))),
+          dtype,
+          operators.linear(array(x, dtype), array(weight, dtype), array(bias, dtype)));
+    }
+  }
+
+  /**
+   * Weights wider than a block, a few rows and more, as a processor without bfloat16 takes them.
+   */
+  @ParameterizedTest
+  @CsvSource({"1, 1023", "4, 1025", "5, 1024", "5, 2500", "17, 1030"})
+  void multipliesByWideWeights(int rows, int outputs) {
+    for (Dtype dtype : COMPUTED) {
+      Doubles x = random(dtype, rows, 16);
+      Doubles weight = random(dtype, outputs, 16);
+      Doubles bias = random(dtype, outputs);
+      Doubles products =
+          Doubles.of(shape(rows, outputs), i -> sum(16, k -> x.at(i[0], k) * weight.at(i[1], k)));
+
+      check(products, dtype, operators.linear(array(x, dtype), array(weight, dtype)));
+      check(
+          Doubles.of(shape(rows, outputs), i -> products.at(i) + bias.at(i[1])),
           dtype,
           operators.linear(array(x, dtype), array(weight, dtype), array(bias, dtype)));
     }
@@ -302,6 +324,29 @@ class OperatorsTest {
           dtype,
           x);
       check(put, dtype, view);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void copiesAndPrependsRows(Dtype dtype) {
+    Doubles earlier = random(dtype, 4, 3);
+    Doubles later = random(dtype, 2, 3);
+    NDArray source = array(earlier, dtype);
+
+    NDArray copy = operators.copyRows(source, 2);
+    operators.putRows(source, 0, array(random(dtype, 4, 3), dtype));
+
+    check(Doubles.of(shape(2, 3), earlier::at), dtype, copy);
+    try (NDManager other = manager.newSubManager()) {
+      NDArray x = array(later, dtype);
+      x.attach(other);
+      NDArray joined = operators.prepend(x, copy);
+      assertThat(joined.getManager()).isSameAs(other);
+      check(
+          Doubles.of(shape(4, 3), i -> i[0] < 2 ? earlier.at(i) : later.at(i[0] - 2, i[1])),
+          dtype,
+          joined);
     }
   }
 
@@ -555,6 +600,8 @@ class OperatorsTest {
                 Stream.of(
                     new Attention(Dtype.FLOAT32, 4, 1, 8, 0, queries, queries, 0),
                     new Attention(Dtype.FLOAT32, 2, 3, 4, 5, queries, queries, 7),
+                    new Attention(Dtype.FLOAT32, 2, 2, 8, 3, queries, queries + 35, 4),
+                    new Attention(Dtype.BFLOAT16, 2, 1, 8, 0, queries, queries + 130, 0),
                     new Attention(Dtype.BFLOAT16, 2, 4, 8, 2, queries, queries, 3),
                     new Attention(Dtype.BFLOAT16, 1, 2, 16, 0, queries, queries, 0)));
   }
@@ -564,7 +611,7 @@ class OperatorsTest {
   void attendsToEarlierKeys(Attention of) {
     boolean[][] hidden = new boolean[of.queries][of.slots];
     for (int q = 0; q < of.queries; q++) {
-      Arrays.fill(hidden[q], q + 1, of.slots, true);
+      Arrays.fill(hidden[q], of.slots - of.queries + q + 1, of.slots, true);
     }
     Operands operands = new Operands(of, hidden);
     NDArray query = array(operands.query, of.dtype);
@@ -574,7 +621,8 @@ class OperatorsTest {
     check(
         operands.output(),
         of.dtype,
-        operators.causalAttend(query, of.before, of.end(), keys, values, of.scale()));
+        operators.causalAttend(
+            query, of.before, of.end(), keys, values, of.slots - of.queries, of.scale()));
   }
 
   static Stream<int[]> wholeAttentions() { // Rows, heads, queries, keys, head size.
@@ -664,6 +712,22 @@ class OperatorsTest {
       check(appended(keysBefore, newKeys, begin, end, slot), dtype, keys);
       check(appended(valuesBefore, newValues, begin, end, slot), dtype, values);
     }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void copiesTheFirstSlotsIntoAnotherCache(Dtype dtype) {
+    Doubles kept = random(dtype, 2, 5, 4);
+    Doubles before = random(dtype, 2, 7, 4);
+    NDArray source = array(kept, dtype);
+    NDArray keys = array(before, dtype);
+
+    NDArray slots = operators.copySlots(source, 3);
+    operators.putSlots(source, operators.copySlots(array(before, dtype), 5)); // Later changes.
+    operators.putSlots(keys, slots);
+
+    check(Doubles.of(shape(2, 3, 4), kept::at), dtype, slots);
+    check(Doubles.of(shape(2, 7, 4), i -> i[1] < 3 ? kept.at(i) : before.at(i)), dtype, keys);
   }
 
   @ParameterizedTest

@@ -12,6 +12,9 @@ import ai.djl.ndarray.NDArray;
  * the attention of its rows. All calls come from one thread. A point is offered only where {@link
  * #asks} said yes, and what no hook asks for is not computed.
  *
+ * <p>Hidden states and normed input of a prefix are those of all its tokens, even where its first
+ * ones ran before another image and only the others run now, as the segment says.
+ *
  * <p>In the last layer nothing is read but the queries that give answer tokens. A hook is shown
  * these alone, as the segment it is given says, unless some hook of the pass asks for the hidden
  * states after that layer.
@@ -60,8 +63,8 @@ public interface AttentionHook {
   /**
    * Returns the scores to use.
    *
-   * @param scores {@code [heads, query, key]} in the model's dtype, minus infinity where a query
-   *     does not see a key; keys are the slots of the cache
+   * @param scores {@code [heads, query, key]} in the model's dtype or float32, minus infinity where
+   *     a query does not see a key; keys are the slots of the cache
    */
   default NDArray onScores(int layer, Segment segment, NDArray scores) {
     return scores;

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Keys and values of all prompts on one image, one pair of arrays a layer, filled in place: first
@@ -28,6 +29,8 @@ public final class KeyValueCache {
   private final List<NDArray> keys = new ArrayList<>(); // by layer, [key-value heads, slot, size]
   private final List<NDArray> values = new ArrayList<>();
   private final Set<Integer> spoiled = new HashSet<>(); // Rows; the prefix spoils them all.
+  private final Operators operators;
+  private @Nullable Opening opening;
   private int filled;
 
   KeyValueCache(
@@ -37,6 +40,7 @@ public final class KeyValueCache {
       NDManager manager,
       RotaryPositions prefix,
       int ownCapacity) {
+    this.operators = operators;
     this.prefix = prefix;
     this.dtype = dtype;
     rows = new int[prefix.tokens() + ownCapacity];
@@ -61,6 +65,23 @@ public final class KeyValueCache {
   /** Where the tokens of the prefix stand, and where text goes on after it. */
   public RotaryPositions prefix() {
     return prefix;
+  }
+
+  /** Fills an empty one with the first tokens of its prefix, as they ran before another image. */
+  public void beginWith(Opening opening) {
+    this.opening = opening;
+    for (int layer = 0; layer < keys.size(); layer++) {
+      operators.putSlots(keys.get(layer), opening.keys(layer));
+      operators.putSlots(values.get(layer), opening.values(layer));
+    }
+    for (int token = 0; token < opening.tokens(); token++) {
+      takeForPrefix();
+    }
+  }
+
+  /** What it began with; null where all of the prefix runs. */
+  @Nullable Opening opening() {
+    return opening;
   }
 
   /** Forgets the own tokens of all rows, to make room for other rows. */
@@ -96,7 +117,12 @@ public final class KeyValueCache {
 
   /** Whether a row has a token that was not computed in finite numbers. */
   boolean isSpoiled(int row) {
-    return spoiled.contains(row) || spoiled.contains(PREFIX);
+    return spoiled.contains(row) || isPrefixSpoiled();
+  }
+
+  /** Whether a token of the prefix was not computed in finite numbers. */
+  boolean isPrefixSpoiled() {
+    return spoiled.contains(PREFIX);
   }
 
   Dtype dtype() {

@@ -69,6 +69,11 @@ public final class LlamaDecoder {
     return new KeyValueCache(operators, config, dtype, manager, prefix, ownCapacity);
   }
 
+  /** What takes an opening of so many tokens from a prefix that runs. */
+  public Opening.Recorder recordOpening(int tokens) {
+    return new Opening.Recorder(operators, tokens, layers.size());
+  }
+
   /** Embeddings of token ids: int64 {@code [token]} to {@code [token, hidden]}. */
   public NDArray embed(NDArray ids) {
     return operators.embedding(ids, embedding);
@@ -131,9 +136,17 @@ public final class LlamaDecoder {
     for (int s = 0; s < pass.segments().size(); s++) {
       Segment segment = pass.segments().get(s);
       if (segment.hook().asks(Point.HIDDEN_STATES, layer)) {
-        segment.hook().onHiddenStates(layer, segment, rows(hidden, pass, s));
+        segment.hook().onHiddenStates(layer, segment, whole(layer, hidden, pass, s));
       }
     }
+  }
+
+  /** What enters a layer of a segment's tokens and, in a prefix, of those that ran before them. */
+  private NDArray whole(int layer, NDArray hidden, Pass pass, int s) {
+    NDArray own = rows(hidden, pass, s);
+    Segment segment = pass.segments().get(s);
+    Opening opening = segment.isPrefix() ? segment.cache().opening() : null;
+    return opening == null ? own : operators.prepend(own, opening.hidden(layer));
   }
 
   private NDArray rows(NDArray x, Pass pass, int segment) {
@@ -250,7 +263,7 @@ public final class LlamaDecoder {
      */
     NDArray forward(int index, NDArray entering, Step step, @Nullable NDArray answerTokens) {
       NDArray normed = operators.rmsNorm(entering, inputNorm, config.rmsNormEps());
-      showNormedInput(index, normed, step.pass);
+      showNormedInput(index, entering, step.pass);
       Heads heads = attention.project(normed, answerTokens);
       append(index, operators.rope(heads.key, step.cos, step.sin), heads.value, step.pass);
       NDArray hidden = answerTokens == null ? entering : operators.takeRows(entering, answerTokens);
@@ -281,11 +294,13 @@ public final class LlamaDecoder {
       operators.linear(operators.linear(asking, up), down);
     }
 
-    private void showNormedInput(int index, NDArray normed, Pass pass) {
+    private void showNormedInput(int index, NDArray entering, Pass pass) {
       for (int s = 0; s < pass.segments().size(); s++) {
         AttentionHook hook = pass.segments().get(s).hook();
         if (hook.asks(Point.NORMED_INPUT, index)) {
-          hook.onNormedInput(index, rows(normed, pass, s), attention);
+          NDArray whole = whole(index, entering, pass, s);
+          hook.onNormedInput(
+              index, operators.rmsNorm(whole, inputNorm, config.rmsNormEps()), attention);
         }
       }
     }
@@ -331,7 +346,8 @@ public final class LlamaDecoder {
       boolean wantsScores = hook.asks(Point.SCORES, index);
       boolean wantsWeights = hook.asks(Point.WEIGHTS, index);
       if (!wantsScores && !wantsWeights && segment.isWholePrefix()) {
-        return operators.causalAttend(query, begin, end, keys, values, scale);
+        int slot = segment.firstSlot();
+        return operators.causalAttend(query, begin, end, keys, values, slot, scale);
       }
       NDArray mask = segment.mask(operators);
       if (!wantsScores && !wantsWeights) {

@@ -52,12 +52,15 @@ public final class Segment {
     this.tokens = List.copyOf(tokens);
   }
 
-  /** The prefix of an empty cache, which gives no answer token. */
+  /** The prefix, but for what is in the cache already; it gives no answer token. */
   public static Segment ofPrefix(KeyValueCache cache, AttentionHook hook) {
+    int firstSlot = cache.filled();
     List<Token> tokens =
-        IntStream.range(0, cache.prefix().tokens()).mapToObj(i -> new Token(0, i, false)).toList();
+        IntStream.range(firstSlot, cache.prefix().tokens())
+            .mapToObj(i -> new Token(0, i, false))
+            .toList();
     tokens.forEach(token -> cache.takeForPrefix());
-    return new Segment(cache, hook, 0, cache.filled(), true, 0, tokens);
+    return new Segment(cache, hook, firstSlot, cache.filled(), true, 0, tokens);
   }
 
   /**
@@ -116,9 +119,9 @@ public final class Segment {
     return prefix;
   }
 
-  /** Whether every token of the prefix asks. */
+  /** Whether it is the prefix and every new token of it asks. */
   boolean isWholePrefix() {
-    return prefix && tokens.size() == keys;
+    return prefix && firstSlot + tokens.size() == keys;
   }
 
   /** Tokens of the prefix that all rows share. */
