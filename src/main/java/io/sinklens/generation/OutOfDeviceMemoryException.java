@@ -4,7 +4,8 @@ package io.sinklens.generation;
 public final class OutOfDeviceMemoryException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
-  OutOfDeviceMemoryException(String message, Throwable cause) {
+  /** Says so in one line. */
+  public OutOfDeviceMemoryException(String message, Throwable cause) {
     super(message, cause);
   }
 }

@@ -5,7 +5,6 @@ import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.RowFailedException;
 import io.sinklens.generation.Answers;
-import io.sinklens.generation.Engine;
 import io.sinklens.generation.OutOfDeviceMemoryException;
 import io.sinklens.generation.PhaseTimes;
 import io.sinklens.generation.Request;
@@ -22,8 +21,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.CompletionException;
 import java.util.concurrent.Executor;
+import java.util.function.Function;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -71,10 +70,15 @@ final class ImageTask {
   /**
    * Answers rows, whose prompts may differ before the image too.
    *
+   * <p>Rows that do not fit into memory together are answered one after the other; what fails then
+   * is the row that does not fit alone.
+   *
+   * @param engine takes requests
    * @param finishing where outcomes are made, away from the engine
    * @return one outcome a row, in order
    */
-  CompletableFuture<List<Outcome>> run(List<Row> rows, Engine engine, Executor finishing) {
+  CompletableFuture<List<Outcome>> run(
+      List<Row> rows, Function<Request, CompletableFuture<Answers>> engine, Executor finishing) {
     Map<List<Integer>, List<Integer>> byPrefix = new LinkedHashMap<>();
     for (int i = 0; i < rows.size(); i++) {
       Prompt prompt = rows.get(i).prompt();
@@ -94,7 +98,7 @@ final class ImageTask {
       List<Row> rows,
       List<Integer> indices,
       @Nullable Outcome[] results,
-      Engine engine,
+      Function<Request, CompletableFuture<Answers>> engine,
       Executor finishing) {
     Map<GroupKey, List<Integer>> groups = new LinkedHashMap<>();
     for (int i : indices) {
@@ -107,17 +111,32 @@ final class ImageTask {
     List<List<Row>> grouped =
         members.stream().map(group -> group.stream().map(rows::get).toList()).toList();
     return engine
-        .submit(request(grouped))
-        .handleAsync(
-            (answers, problem) -> {
-              List<List<Outcome>> ended =
-                  problem == null ? outcomes(grouped, answers) : outOfMemory(grouped, problem);
+        .apply(request(grouped))
+        .thenAcceptAsync(
+            answers -> {
+              List<List<Outcome>> ended = outcomes(grouped, answers);
               for (int g = 0; g < members.size(); g++) {
                 for (int r = 0; r < members.get(g).size(); r++) {
                   results[members.get(g).get(r)] = ended.get(g).get(r);
                 }
               }
-              return null;
+            },
+            finishing)
+        .exceptionallyComposeAsync(
+            problem -> {
+              if (!(problem.getCause() instanceof OutOfDeviceMemoryException noRoom)) {
+                return CompletableFuture.failedFuture(problem);
+              }
+              CompletableFuture<Void> done = CompletableFuture.completedFuture(null);
+              if (indices.size() == 1) {
+                results[indices.get(0)] = outOfMemory(noRoom);
+                return done;
+              }
+              for (int i : indices) {
+                List<Integer> alone = List.of(i);
+                done = done.thenCompose(ok -> runPrefix(rows, alone, results, engine, finishing));
+              }
+              return done;
             },
             finishing);
   }
@@ -172,16 +191,10 @@ final class ImageTask {
     }
   }
 
-  private static List<List<Outcome>> outOfMemory(List<List<Row>> groups, Throwable problem) {
-    if (problem instanceof OutOfDeviceMemoryException) {
-      Outcome failed =
-          new Outcome.Failed(
-              new Failure(
-                  FailureKind.OUT_OF_MEMORY,
-                  "Cannot run the row even alone: " + problem.getMessage()));
-      return groups.stream().map(group -> group.stream().map(row -> failed).toList()).toList();
-    }
-    throw new CompletionException(problem);
+  private static Outcome outOfMemory(OutOfDeviceMemoryException problem) {
+    return new Outcome.Failed(
+        new Failure(
+            FailureKind.OUT_OF_MEMORY, "Cannot run the row even alone: " + problem.getMessage()));
   }
 
   /** A prompt must go on after its image: only later queries are corrected, and one must answer. */

@@ -220,7 +220,7 @@ public final class ModelAnnotator implements Annotator {
                 prompt.image().end(),
                 prompt.ids().length);
     ImageTask task = new ImageTask(model, times, pixels, outcomes, trace);
-    Outcome outcome = await(task.run(List.of(row), engine, finishing)).get(0);
+    Outcome outcome = await(task.run(List.of(row), engine::submit, finishing)).get(0);
     if (trace != null && file != null) {
       trace.write(file);
     }
@@ -403,7 +403,7 @@ public final class ModelAnnotator implements Annotator {
             }
           });
       return new ImageTask(model, times, pixels, outcomes, null)
-          .run(rows, engine, finishing)
+          .run(rows, engine::submit, finishing)
           .thenApply(
               outcomes -> {
                 Map<List<Integer>, List<Outcome>> byPrompt = new LinkedHashMap<>();
