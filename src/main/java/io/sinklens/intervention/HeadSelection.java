@@ -23,6 +23,7 @@ public final class HeadSelection {
   private static final double REFERENCE_EPSILON = 1e-6;
 
   private final Operators operators;
+  private final boolean followsReference; // Any row.
   private final NDArray settings; // [row, setting], as Operators.selectHeads wants them
 
   /** Takes one setting a row; its tensor belongs to the manager. */
@@ -37,6 +38,7 @@ public final class HeadSelection {
       values[5 * r + 3] = (float) row.minImageAttention();
       values[5 * r + 4] = row.visualSink() == VisualSink.NOT_REQUIRED ? 1 : 0;
     }
+    followsReference = rows.stream().anyMatch(row -> row.mode() == Mode.REFERENCE);
     settings = manager.create(values, new Shape(rows.size(), 5));
   }
 
@@ -55,6 +57,6 @@ public final class HeadSelection {
         segment.rows(),
         sinks.visualSinkCounts(layer),
         sinks.choices(segment),
-        REFERENCE_EPSILON * sinks.imageTokens());
+        followsReference ? REFERENCE_EPSILON * sinks.imageTokens() : 0);
   }
 }

@@ -158,9 +158,7 @@ public final class Var implements AttentionHook, AutoCloseable {
   private void note(int layer, Segment segment, KeyGroupSums sums, NDArray chosen) {
     int[] queries = segment.answerQueries();
     if (queries.length > 0) {
-      NDArray which = manager.create(Arrays.stream(queries).asLongStream().toArray());
-      NDArray values = operators.noteQueries(sums.byGroup(), chosen, which);
-      which.close();
+      NDArray values = operators.noteQueries(sums.byGroup(), chosen, segment.answers());
       values.attach(manager);
       int[] rows = Arrays.stream(queries).map(query -> segment.token(query).row()).toArray();
       notes.add(new Note(layer, rows, values));

@@ -515,7 +515,8 @@ public final class Operators implements AutoCloseable {
    * @param rows the query's row, int64 {@code [query]}
    * @param visualSinks how many each choice of groups has {@code [choice]}
    * @param choice the query's, int64 {@code [query]}
-   * @param epsilon what the released code adds to the attention of an image
+   * @param epsilon what the released code adds to the attention of an image; 0 where no row follows
+   *     it
    * @return 1 where chosen, else 0: {@code [heads, query]}
    */
   public NDArray selectHeads(

@@ -354,13 +354,17 @@ class Operators(Module):
     largest = torch.amax(torch.abs(torch.to(torch.index_select(x, -1, dimensions), 6, False, False, None)), [-1], False)
     return torch.mul(largest, torch.rsqrt(torch.add(square, eps)))
 
+  # Groups [N, capacity, 3] as rows of keys, [N * 3, T]: a view where they lie as key_groups lays them.
+  def group_members(self: __torch__.Operators, groups: Tensor, T: int) -> Tensor:
+    return torch.reshape(torch.permute(torch.slice(groups, 1, 0, T, 1), [0, 2, 1]), [-1, T])
+
   # Weights [H, Q, T] added up by group of keys: groups [N, capacity, 3] holds N choices of three groups
   # as 0 and 1, choice [Q] says which is a query's. [H, Q, 3].
   def group_sums(self: __torch__.Operators, weights: Tensor, groups: Tensor, choice: Tensor) -> Tensor:
     H, Q, T = torch.size(weights)
     N = torch.size(groups, 0)
-    columns = torch.reshape(torch.transpose(torch.slice(groups, 1, 0, T, 1), 0, 1), [T, torch.mul(N, 3)])
-    sums = torch.reshape(torch.matmul(torch.reshape(weights, [torch.mul(H, Q), T]), columns), [H, Q, N, 3])
+    members = self.group_members(groups, T)
+    sums = torch.reshape(torch.matmul(torch.reshape(weights, [torch.mul(H, Q), T]), torch.t(members)), [H, Q, N, 3])
     if torch.eq(N, 1):
       chosen = sums
     else:
@@ -380,19 +384,23 @@ class Operators(Module):
     sinks = torch.to(torch.ge(values, torch.unsqueeze(least, 1)), 6, False, False, None)
     image = torch.to(torch.ge(torch.arange(0, P, 1, dtype=4, layout=None, device=ops.prim.device(values), pin_memory=None), image_start), 6, False, False, None)
     visual = torch.mul(sinks, image)
-    groups = torch.stack([visual, torch.sub(image, visual), torch.sub(sinks, visual)], 2)
-    return torch.constant_pad_nd(groups, [0, 0, 0, torch.sub(capacity, P)], 0)
+    groups = torch.stack([visual, torch.sub(image, visual), torch.sub(sinks, visual)], 1)
+    return torch.permute(torch.constant_pad_nd(groups, [0, torch.sub(capacity, P)], 0), [0, 2, 1])
 
   # 1 where a head is image-centric for a query, else 0: sums [H, Q, 3], settings [R, 5] of rows, the
-  # query's row [Q], visual sinks of each choice of groups [N] and the query's choice [Q]; [H, Q].
+  # query's row [Q], visual sinks of each choice of groups [N] and the query's choice [Q]; [H, Q]. An
+  # epsilon of 0 says that no row follows the reference.
   def select_heads(self: __torch__.Operators, sums: Tensor, settings: Tensor, rows: Tensor, visual_sinks: Tensor, choice: Tensor, epsilon: float) -> Tensor:
     follows_reference, least_ratio, most_sinks, least_image, any_sink = torch.unbind(torch.index_select(settings, 0, rows), 1)
     sinks, nonsinks, _ = torch.unbind(sums, 2)
     image = torch.add(sinks, nonsinks)
     by_paper = torch.ge(nonsinks, torch.mul(image, least_ratio))
-    by_reference = torch.le(torch.div(sinks, torch.add(image, epsilon)), most_sinks)
-    centric = torch.where(torch.gt(follows_reference, 0), by_reference, by_paper)
-    present = torch.logical_or(torch.gt(torch.index_select(visual_sinks, 0, choice), 0), torch.gt(any_sink, 0))
+    if torch.gt(epsilon, 0):
+      by_reference = torch.le(torch.div(sinks, torch.add(image, epsilon)), most_sinks)
+      centric = torch.where(torch.gt(follows_reference, 0), by_reference, by_paper)
+    else:
+      centric = by_paper
+    present = torch.gt(torch.add(torch.index_select(visual_sinks, 0, choice), any_sink), 0)
     somewhere_to_go = torch.ge(nonsinks, 1.1754943508222875e-38)
     enough = torch.logical_and(torch.ge(image, least_image), somewhere_to_go)
     return torch.to(torch.logical_and(torch.logical_and(centric, enough), present), 6, False, False, None)
@@ -405,15 +413,15 @@ class Operators(Module):
     taken = torch.mul(selected, share)
     budget = torch.mul(taken, torch.add(visual_sinks, text_sinks))
     given = torch.div(budget, torch.clamp_min(nonsinks, 1.1754943508222875e-38))
-    change = torch.unsqueeze(torch.stack([torch.neg(taken), given, torch.neg(taken)], 2), 2)
+    lost = torch.neg(taken)
+    change = torch.unsqueeze(torch.stack([lost, given, lost], 2), 2)
     if torch.eq(N, 1):
       changes = change
     else:
       own = torch.eq(torch.unsqueeze(choice, 1), torch.arange(0, N, 1, dtype=4, layout=None, device=ops.prim.device(weights), pin_memory=None))
       changes = torch.mul(change, torch.reshape(torch.to(own, 6, False, False, None), [1, Q, N, 1]))
-    columns = torch.reshape(torch.transpose(torch.slice(groups, 1, 0, T, 1), 0, 1), [T, torch.mul(N, 3)])
-    factors = torch.matmul(torch.reshape(changes, [torch.mul(H, Q), torch.mul(N, 3)]), torch.transpose(columns, 0, 1))
-    return torch.mul(weights, torch.reshape(torch.add_(factors, 1), [H, Q, T]))
+    factors = torch.matmul(torch.reshape(changes, [torch.mul(H, Q), torch.mul(N, 3)]), self.group_members(groups, T))
+    return torch.addcmul(weights, weights, torch.reshape(factors, [H, Q, T]), value=1)
 
   # Weights [H, Q, T] without the prefix keys that kept [R, P] has as 0 for the query's row [Q], and the
   # others divided by their sum; a query of whose row nothing is missing keeps its own.

@@ -4,6 +4,7 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.tensor.Operators;
+import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
@@ -25,6 +26,7 @@ public final class Segment {
   private @Nullable NDManager scope;
   private @Nullable NDArray mask;
   private @Nullable NDArray rows;
+  private @Nullable NDArray answers;
 
   /**
    * A token.
@@ -96,6 +98,7 @@ public final class Segment {
     scope = pass;
     mask = null;
     rows = null;
+    answers = null;
   }
 
   /** What owns arrays until the pass ends. */
@@ -142,6 +145,14 @@ public final class Segment {
   /** The queries that give answer tokens, rising. */
   public int[] answerQueries() {
     return IntStream.range(0, tokens.size()).filter(i -> tokens.get(i).answers()).toArray();
+  }
+
+  /** The same, as indices for operators: int64 {@code [answer query]}. */
+  public NDArray answers() {
+    if (answers == null) {
+      answers = scope().create(Arrays.stream(answerQueries()).asLongStream().toArray());
+    }
+    return answers;
   }
 
   /** The row of each query, as indices for operators: int64 {@code [query]}. */
