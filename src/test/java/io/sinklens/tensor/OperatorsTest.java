@@ -156,18 +156,27 @@ class OperatorsTest {
     }
   }
 
-  /**
-   * Weights wider than a block, a few rows and more, as a processor without bfloat16 takes them.
-   */
+  /** More outputs than a block has, few rows and more, and weights that are not small. */
   @ParameterizedTest
-  @CsvSource({"1, 1023", "4, 1025", "5, 1024", "5, 2500", "17, 1030"})
-  void multipliesByWideWeights(int rows, int outputs) {
+  @CsvSource({
+    "1, 1023, 16",
+    "4, 1025, 16",
+    "5, 1024, 16",
+    "5, 2500, 16",
+    "17, 1030, 16",
+    "3, 1100, 960"
+  })
+  void multipliesByLargeWeights(int rows, int outputs, int inputs) {
     for (Dtype dtype : COMPUTED) {
-      Doubles x = random(dtype, rows, 16);
-      Doubles weight = random(dtype, outputs, 16);
+      Doubles x = random(dtype, rows, inputs);
+      Doubles weight = // So small that sums are about 1.
+          Doubles.of(
+              shape(outputs, inputs),
+              i -> Doubles.rounded(random.nextGaussian() / Math.sqrt(inputs), dtype));
       Doubles bias = random(dtype, outputs);
       Doubles products =
-          Doubles.of(shape(rows, outputs), i -> sum(16, k -> x.at(i[0], k) * weight.at(i[1], k)));
+          Doubles.of(
+              shape(rows, outputs), i -> sum(inputs, k -> x.at(i[0], k) * weight.at(i[1], k)));
 
       check(products, dtype, operators.linear(array(x, dtype), array(weight, dtype)));
       check(
