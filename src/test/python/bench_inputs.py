@@ -15,6 +15,9 @@ import golden
 import tiny_llava as tiny
 import workloads
 
+DTYPES = ("auto", "float32", "bfloat16")
+"""What a model can be computed in, by the names that `sinklens` has for it."""
+
 BEFORE_IMAGE, BEHIND_QUESTION = golden.TEMPLATES["vicuna-v1"]
 
 
@@ -44,9 +47,9 @@ class Checkpoint:
         """What `bench_checkpoint.py` tells of the sinks it put in."""
         return json.loads((self.folder / "sinks.json").read_text("utf-8"))
 
-    def model(self, attention: str) -> LlavaForConditionalGeneration:
-        """In the dtype of its file, on the CPU."""
-        return LlavaForConditionalGeneration.from_pretrained(self.folder, dtype="auto", attn_implementation=attention).eval()
+    def model(self, attention: str, dtype: str = "auto") -> LlavaForConditionalGeneration:
+        """On the CPU, in that dtype; `auto` is that of its file."""
+        return LlavaForConditionalGeneration.from_pretrained(self.folder, dtype=dtype, attn_implementation=attention).eval()
 
     def prompt_ids(self, question: str) -> list[int]:
         """The image token repeated for every embedding."""
