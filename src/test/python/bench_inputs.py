@@ -22,14 +22,15 @@ BEFORE_IMAGE, BEHIND_QUESTION = golden.TEMPLATES["vicuna-v1"]
 
 
 def images(count: int) -> list[Image.Image]:
-    """The first distinct images of the bundled scenes, in the order of the file."""
+    """The first distinct images of the bundled scenes, in the order of the file; behind them their mirror images."""
     table = pyarrow.parquet.read_table(workloads.RESOURCES / "demo" / "scenes.parquet", columns=["image_id", "image"])
     encoded: dict[str, bytes] = {}
     for row in table.to_pylist():
         encoded.setdefault(row["image_id"], row["image"]["bytes"])
-    if count > len(encoded):
-        raise SystemExit(f"The bundled scenes have {len(encoded)} images, not {count}")
-    return [Image.open(io.BytesIO(image)).convert("RGB") for image in list(encoded.values())[:count]]
+    if count > 2 * len(encoded):
+        raise SystemExit(f"Images must be at most the {len(encoded)} bundled ones and as many mirrored, not {count}")
+    bundled = [Image.open(io.BytesIO(image)).convert("RGB") for image in encoded.values()]
+    return (bundled + [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in bundled])[:count]
 
 
 class Checkpoint:

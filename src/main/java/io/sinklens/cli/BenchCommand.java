@@ -53,7 +53,9 @@ final class BenchCommand implements Callable<Integer> {
   @Option(
       names = "--images",
       paramLabel = "N",
-      description = "How many of the bundled images (default: the workload's number)")
+      description =
+          "How many of the bundled images; where all are asked the same, mirrored ones come behind"
+              + " them (default: the workload's number)")
   private @Nullable Integer images;
 
   @Option(

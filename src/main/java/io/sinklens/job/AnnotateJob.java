@@ -90,6 +90,7 @@ public final class AnnotateJob {
    * @param generatedTokens of answered rows
    * @param waves committed
    * @param seconds from start to end
+   * @param startSeconds of these, those before the first wave: reading the input, loading the model
    */
   public record Result(
       long inputRows,
@@ -100,7 +101,8 @@ public final class AnnotateJob {
       long promptTokens,
       long generatedTokens,
       int waves,
-      double seconds) {
+      double seconds,
+      double startSeconds) {
 
     /** Failed annotations among all, 0 to 1. */
     public double failedShare() {
@@ -189,8 +191,9 @@ public final class AnnotateJob {
                   new Manifest.Input(questions.count(), questions.images()),
                   spark);
           output.write(manifest);
+          double startSeconds = secondsSince(start);
           manifest = writeWaves(spark, questions, output, manifest);
-          return finish(spark, questions, output, manifest, start);
+          return finish(spark, questions, output, manifest, start, startSeconds);
         });
   }
 
@@ -316,12 +319,13 @@ public final class AnnotateJob {
       InputQuestions questions,
       OutputFolder output,
       Manifest manifest,
-      long start) {
+      long start,
+      double startSeconds) {
     describe(spark, "checking the output");
     OutputCheck check = new OutputCheck(spark, run, questions, output, manifest);
     Manifest.Counts counts = check.counts();
     Manifest.Tokens tokens = check.tokens();
-    double seconds = (System.nanoTime() - start) / 1e9;
+    double seconds = secondsSince(start);
     output.write(manifest.complete(counts, tokens, seconds));
     output.markComplete();
     Map<String, Long> failures =
@@ -338,7 +342,12 @@ public final class AnnotateJob {
         tokens.prompt(),
         tokens.generated(),
         manifest.waves().size(),
-        seconds);
+        seconds,
+        startSeconds);
+  }
+
+  private static double secondsSince(long start) {
+    return (System.nanoTime() - start) / 1e9;
   }
 
   /** Runs with small read batches, and leaves the session as it was. */

@@ -7,12 +7,18 @@ import io.sinklens.table.ImageFiles;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
 import io.sinklens.table.QuestionReader;
 import io.sinklens.table.QuestionTable;
+import java.awt.image.BufferedImage;
+import java.io.ByteArrayInputStream;
+import java.io.ByteArrayOutputStream;
+import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import javax.imageio.ImageIO;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -36,21 +42,22 @@ final class BenchQuestions {
     if (texts == null && workload.images() == null) {
       return new BenchQuestions(null);
     }
-    Map<String, Object> images = new LinkedHashMap<>(); // In the order of the file.
-    List<Row> asked = new ArrayList<>();
     Dataset<Row> scenes = spark.read().parquet(bundled.scenes().toString());
-    for (Row row : scenes.collectAsList()) {
-      String imageId = row.getAs("image_id");
-      if (workload.images() == null
-          || images.containsKey(imageId)
-          || images.size() < workload.images()) {
-        images.putIfAbsent(imageId, row.getAs("image"));
-        if (texts == null) {
-          asked.add(row(row.getAs("question_id"), imageId, images, row.getAs("question")));
-        }
-      }
-    }
-    if (texts != null) {
+    List<Row> rows = scenes.collectAsList();
+    Map<String, Row> images = images(rows, workload);
+    List<Row> asked = new ArrayList<>();
+    if (texts == null) {
+      rows.stream()
+          .filter(row -> images.containsKey(row.<String>getAs("image_id")))
+          .map(
+              row ->
+                  row(
+                      row.getAs("question_id"),
+                      row.getAs("image_id"),
+                      images,
+                      row.getAs("question")))
+          .forEach(asked::add);
+    } else {
       for (String imageId : images.keySet()) {
         for (int q = 0; q < texts.size(); q++) {
           asked.add(row(imageId + "-" + q, imageId, images, texts.get(q)));
@@ -68,8 +75,59 @@ final class BenchQuestions {
     return new BenchQuestions(file);
   }
 
-  private static Row row(String id, String imageId, Map<String, Object> images, String question) {
+  /** By id: the first bundled ones in the order of the file, then the same mirrored. */
+  private static Map<String, Row> images(List<Row> rows, Workload workload) {
+    Map<String, Row> images = new LinkedHashMap<>();
+    rows.forEach(row -> images.putIfAbsent(row.getAs("image_id"), row.getAs("image")));
+    if (workload.images() == null) {
+      return images;
+    }
+    int bundled = images.size();
+    String most = "the %d bundled ones".formatted(bundled);
+    if (workload.questions() != null) { // The bundled questions are about bundled images.
+      most += " and as many mirrored";
+      if (workload.images() > bundled) {
+        addMirrored(images);
+      }
+    }
+    if (workload.images() > images.size()) {
+      throw new IllegalArgumentException(
+          "Images must be at most %s, not %d".formatted(most, workload.images()));
+    }
+    images.keySet().retainAll(images.keySet().stream().limit(workload.images()).toList());
+    return images;
+  }
+
+  private static Row row(String id, String imageId, Map<String, Row> images, String question) {
     return RowFactory.create(id, imageId, images.get(imageId), question);
+  }
+
+  /** Adds each image with left and right exchanged, as PNG, so that the script sees the same. */
+  private static void addMirrored(Map<String, Row> images) {
+    for (Map.Entry<String, Row> image : List.copyOf(images.entrySet())) {
+      images.put(
+          image.getKey() + "-mirrored",
+          RowFactory.create(mirrored(image.getValue().getAs("bytes")), null));
+    }
+  }
+
+  static byte[] mirrored(byte[] file) {
+    try {
+      BufferedImage image = ImageIO.read(new ByteArrayInputStream(file));
+      int width = image.getWidth();
+      int height = image.getHeight();
+      BufferedImage mirrored = new BufferedImage(width, height, BufferedImage.TYPE_INT_RGB);
+      for (int y = 0; y < height; y++) {
+        for (int x = 0; x < width; x++) {
+          mirrored.setRGB(width - 1 - x, y, image.getRGB(x, y));
+        }
+      }
+      ByteArrayOutputStream png = new ByteArrayOutputStream();
+      ImageIO.write(mirrored, "png", png);
+      return png.toByteArray();
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot mirror a bundled image", e);
+    }
   }
 
   /** What a job that asks them is set to. */

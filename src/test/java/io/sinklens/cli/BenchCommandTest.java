@@ -77,6 +77,9 @@ class BenchCommandTest {
     JsonNode job = json.get("job");
     assertThat(job.get("rows").asInt()).isEqualTo(720);
     assertThat(job.get("failed").asInt()).isZero();
+    assertThat(job.get("start_seconds").asDouble()).isPositive();
+    assertThat(job.get("rows_per_second").asDouble())
+        .isCloseTo(720 / job.get("seconds").asDouble(), within(1e-9));
     assertThat(job.get("ratio_to_engine").asDouble())
         .isCloseTo(
             job.get("rows_per_second").asDouble() / engine.get("rows_per_second").asDouble(),
@@ -156,6 +159,24 @@ class BenchCommandTest {
     err.getBuffer().setLength(0);
     assertThat(bench("--workload=single", "--images=0")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString()).isEqualTo("sinklens: Images must be above 0, not 0\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=single", "--images=241")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo(
+            "sinklens: Images must be at most the 120 bundled ones and as many mirrored, not 241\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=plain", "--images=121")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo("sinklens: Images must be at most the 120 bundled ones, not 121\n");
+  }
+
+  @Test
+  void asksAboutMirroredImagesBehindTheBundledOnes() throws IOException {
+    assertThat(bench("--workload=single", "--images=122", "--engine-only"))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+
+    assertThat(JSON.readTree(out.toString()).get("engine").get("rows").asInt()).isEqualTo(122);
   }
 
   @Test
