@@ -171,6 +171,27 @@ class BenchCommandTest {
   }
 
   @Test
+  void comparesTheEngineWithTheBestOfAPeer() throws IOException {
+    Path peer =
+        Files.writeString(
+            folder.resolve("peer.json"),
+            """
+            {"peer": "transformers", "workload": "single", "runs": [{"rows_per_second": 7.0}],
+             "best": {"rows_per_second": 0.5}}
+            """);
+
+    assertThat(bench("--workload=single", "--images=2", "--engine-only", "--compare=" + peer))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+
+    JsonNode json = JSON.readTree(out.toString());
+    assertThat(names(json.get("compared"))).containsExactly("engine.rows_per_second");
+    assertThat(json.get("compared").get("engine.rows_per_second").asDouble())
+        .isCloseTo(json.get("engine").get("rows_per_second").asDouble() / 0.5, within(1e-9));
+    refuses("Cannot compare workload plain with single of %s".formatted(peer), peer);
+  }
+
+  @Test
   void asksAboutMirroredImagesBehindTheBundledOnes() throws IOException {
     assertThat(bench("--workload=single", "--images=122", "--engine-only"))
         .as(err.toString())
@@ -189,6 +210,9 @@ class BenchCommandTest {
     refuses("Cannot read %s: it is not the output of a bench".formatted(other), other);
     Path empty = Files.writeString(folder.resolve("empty.json"), "");
     refuses("Cannot read %s: it is not the output of a bench".formatted(empty), empty);
+    Path limits =
+        Files.writeString(folder.resolve("limits.json"), "{\"peer\": \"x\", \"best\": {}}");
+    refuses("Cannot read %s: it is not the output of a bench".formatted(limits), limits);
   }
 
   @Test
@@ -202,6 +226,7 @@ class BenchCommandTest {
   }
 
   private void refuses(String message, Path earlier) {
+    out.getBuffer().setLength(0);
     err.getBuffer().setLength(0);
     assertThat(bench("--workload=plain", "--compare=" + earlier)).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString()).isEqualTo("sinklens: " + message + "\n");
