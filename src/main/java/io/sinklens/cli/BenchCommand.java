@@ -35,8 +35,8 @@ final class BenchCommand implements Callable<Integer> {
       paramLabel = "NAME",
       defaultValue = "baseline-and-var",
       description =
-          "plain, observe or baseline-and-var: the bundled questions; questions, single, captions"
-              + " or pairs: the same for every image, answers of one length"
+          "load: nothing; plain, observe or baseline-and-var: the bundled questions; questions,"
+              + " single, captions or pairs: the same for every image, answers of one length"
               + " (default: baseline-and-var)")
   private String workload;
 
@@ -62,6 +62,12 @@ final class BenchCommand implements Callable<Integer> {
   private @Nullable Integer images;
 
   @Option(
+      names = "--questions",
+      paramLabel = "N",
+      description = "How many of the workload's questions an image (default: all)")
+  private @Nullable Integer questions;
+
+  @Option(
       names = "--variants",
       paramLabel = "NAME",
       split = ",",
@@ -81,7 +87,7 @@ final class BenchCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     BenchJob.requireWorkload(workload);
     BenchJob.Settings settings =
-        new BenchJob.Settings(workload, model, images, variants, !engineOnly, overlays);
+        new BenchJob.Settings(workload, model, images, questions, variants, !engineOnly, overlays);
     JsonNode earlier = compare == null ? null : read(compare);
     if (earlier != null && !earlier.path("workload").asText(workload).equals(workload)) {
       throw new IllegalArgumentException(

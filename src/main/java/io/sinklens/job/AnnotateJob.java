@@ -90,7 +90,6 @@ public final class AnnotateJob {
    * @param generatedTokens of answered rows
    * @param waves committed
    * @param seconds from start to end
-   * @param startSeconds of these, those before the first wave: reading the input, loading the model
    */
   public record Result(
       long inputRows,
@@ -101,8 +100,7 @@ public final class AnnotateJob {
       long promptTokens,
       long generatedTokens,
       int waves,
-      double seconds,
-      double startSeconds) {
+      double seconds) {
 
     /** Failed annotations among all, 0 to 1. */
     public double failedShare() {
@@ -191,9 +189,8 @@ public final class AnnotateJob {
                   new Manifest.Input(questions.count(), questions.images()),
                   spark);
           output.write(manifest);
-          double startSeconds = secondsSince(start);
           manifest = writeWaves(spark, questions, output, manifest);
-          return finish(spark, questions, output, manifest, start, startSeconds);
+          return finish(spark, questions, output, manifest, start);
         });
   }
 
@@ -319,13 +316,12 @@ public final class AnnotateJob {
       InputQuestions questions,
       OutputFolder output,
       Manifest manifest,
-      long start,
-      double startSeconds) {
+      long start) {
     describe(spark, "checking the output");
     OutputCheck check = new OutputCheck(spark, run, questions, output, manifest);
     Manifest.Counts counts = check.counts();
     Manifest.Tokens tokens = check.tokens();
-    double seconds = secondsSince(start);
+    double seconds = (System.nanoTime() - start) / 1e9;
     output.write(manifest.complete(counts, tokens, seconds));
     output.markComplete();
     Map<String, Long> failures =
@@ -342,12 +338,7 @@ public final class AnnotateJob {
         tokens.prompt(),
         tokens.generated(),
         manifest.waves().size(),
-        seconds,
-        startSeconds);
-  }
-
-  private static double secondsSince(long start) {
-    return (System.nanoTime() - start) / 1e9;
+        seconds);
   }
 
   /** Runs with small read batches, and leaves the session as it was. */

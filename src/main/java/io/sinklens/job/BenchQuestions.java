@@ -3,6 +3,8 @@ package io.sinklens.job;
 import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
 import io.sinklens.pipeline.RunSettings;
+import io.sinklens.result.Annotation;
+import io.sinklens.result.Outcome;
 import io.sinklens.table.ImageFiles;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
 import io.sinklens.table.QuestionReader;
@@ -31,16 +33,18 @@ import org.jspecify.annotations.Nullable;
 /** The questions of a workload, as a Parquet file the job can read too. */
 final class BenchQuestions {
   private final @Nullable Path file;
+  private final @Nullable String firstId;
 
-  private BenchQuestions(@Nullable Path file) {
+  private BenchQuestions(@Nullable Path file, @Nullable String firstId) {
     this.file = file;
+    this.firstId = firstId;
   }
 
   /** Writes the questions, unless they are the bundled ones as they are. */
   static BenchQuestions of(Workload workload, Bundled bundled, SparkSession spark) {
     List<String> texts = workload.questions();
     if (texts == null && workload.images() == null) {
-      return new BenchQuestions(null);
+      return new BenchQuestions(null, null);
     }
     Dataset<Row> scenes = spark.read().parquet(bundled.scenes().toString());
     List<Row> rows = scenes.collectAsList();
@@ -70,9 +74,9 @@ final class BenchQuestions {
             .add("image_id", DataTypes.StringType)
             .add(scenes.schema().apply("image"))
             .add("question", DataTypes.StringType);
-    Path file = bundled.scratch().resolve("workload");
+    Path file = bundled.scratch().resolve("workload-" + images.size());
     spark.createDataset(asked, Encoders.row(schema)).coalesce(1).write().parquet(file.toString());
-    return new BenchQuestions(file);
+    return new BenchQuestions(file, texts == null ? null : asked.get(0).getString(0));
   }
 
   /** By id: the first bundled ones in the order of the file, then the same mirrored. */
@@ -153,6 +157,21 @@ final class BenchQuestions {
     return rows.orderBy(QuestionTable.IMAGE_KEY, QuestionTable.SAMPLE_ID).collectAsList().stream()
         .map(reader::read)
         .toList();
+  }
+
+  /**
+   * By variant, the tokens of the answer to the first question about the first image, which a
+   * script can hold against transformers'; nothing where each image has its own questions.
+   */
+  Map<String, List<Integer>> firstAnswer(List<Annotation> annotations) {
+    Map<String, List<Integer>> tokens = new LinkedHashMap<>();
+    for (Annotation annotation : annotations) {
+      if (annotation.sampleId().equals(firstId)
+          && annotation.outcome() instanceof Outcome.Answered answered) {
+        tokens.put(annotation.variant(), answered.answer().tokenIds());
+      }
+    }
+    return tokens;
   }
 
   /** How many questions at the beginning are on the first images. */

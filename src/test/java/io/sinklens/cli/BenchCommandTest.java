@@ -57,6 +57,7 @@ class BenchCommandTest {
             "load",
             "engine",
             "passes",
+            "first_answer",
             "attention",
             "write",
             "job",
@@ -77,13 +78,12 @@ class BenchCommandTest {
     JsonNode job = json.get("job");
     assertThat(job.get("rows").asInt()).isEqualTo(720);
     assertThat(job.get("failed").asInt()).isZero();
-    assertThat(job.get("start_seconds").asDouble()).isPositive();
     assertThat(job.get("rows_per_second").asDouble())
         .isCloseTo(720 / job.get("seconds").asDouble(), within(1e-9));
+    double beyondOneImage =
+        (720 - 6) / (job.get("seconds").asDouble() - job.get("start_seconds").asDouble());
     assertThat(job.get("ratio_to_engine").asDouble())
-        .isCloseTo(
-            job.get("rows_per_second").asDouble() / engine.get("rows_per_second").asDouble(),
-            within(1e-9));
+        .isCloseTo(beyondOneImage / engine.get("rows_per_second").asDouble(), within(1e-9));
     assertThat(names(json.get("seconds_by_phase")))
         .containsExactly("decode_image", "vision", "prompt_pass", "generation", "hook", "write");
     double onTheEngine = 0; // Images are decoded beside it.
@@ -137,6 +137,7 @@ class BenchCommandTest {
             bench(
                 "--workload=questions",
                 "--images=3",
+                "--questions=2",
                 "--variants=plain,var",
                 "--set=model.dtype=float32",
                 "--engine-only"))
@@ -146,8 +147,10 @@ class BenchCommandTest {
     JsonNode json = JSON.readTree(out.toString());
     assertThat(json.has("job")).isFalse();
     assertThat(json.get("model").get("dtype").asText()).isEqualTo("float32");
-    assertThat(json.get("engine").get("rows").asInt()).isEqualTo(3 * 6 * 2);
-    assertThat(json.get("engine").get("generated_tokens").asInt()).isEqualTo(3 * 6 * 2 * 3);
+    assertThat(json.get("engine").get("rows").asInt()).isEqualTo(3 * 2 * 2);
+    assertThat(json.get("engine").get("generated_tokens").asInt()).isEqualTo(3 * 2 * 2 * 3);
+    assertThat(names(json.get("first_answer"))).containsExactly("plain", "var");
+    assertThat(json.get("first_answer").get("plain")).hasSize(3);
     assertThat(names(json.get("attention"))).containsExactly("var");
   }
 
@@ -164,6 +167,13 @@ class BenchCommandTest {
     assertThat(err.toString())
         .isEqualTo(
             "sinklens: Images must be at most the 120 bundled ones and as many mirrored, not 241\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=questions", "--questions=7")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).isEqualTo("sinklens: Questions must be from 1 to 6, not 7\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=plain", "--questions=1")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo("sinklens: Questions cannot be counted off where each image has its own\n");
     err.getBuffer().setLength(0);
     assertThat(bench("--workload=plain", "--images=121")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
@@ -189,6 +199,15 @@ class BenchCommandTest {
     assertThat(json.get("compared").get("engine.rows_per_second").asDouble())
         .isCloseTo(json.get("engine").get("rows_per_second").asDouble() / 0.5, within(1e-9));
     refuses("Cannot compare workload plain with single of %s".formatted(peer), peer);
+  }
+
+  @Test
+  void onlyLoadsTheModel() throws IOException {
+    assertThat(bench("--workload=load")).as(err.toString()).isEqualTo(ExitCode.DONE);
+
+    JsonNode json = JSON.readTree(out.toString());
+    assertThat(names(json)).containsExactly("workload", "model", "load", "memory", "machine");
+    assertThat(json.get("load").get("seconds").asDouble()).isPositive();
   }
 
   @Test
@@ -220,7 +239,7 @@ class BenchCommandTest {
     assertThat(bench("--workload=everything")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
         .isEqualTo(
-            "sinklens: Workload must be one of plain, observe, baseline-and-var, questions, single,"
+            "sinklens: Workload must be one of load, plain, observe, baseline-and-var, questions, single,"
                 + " captions, pairs, not everything\n");
     assertThat(out.toString()).isEmpty();
   }
