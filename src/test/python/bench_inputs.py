@@ -15,18 +15,22 @@ import golden
 import tiny_llava as tiny
 import workloads
 
+DTYPES = ("auto", "float32", "bfloat16")
+"""What a model can be computed in, by the names that `sinklens` has for it."""
+
 BEFORE_IMAGE, BEHIND_QUESTION = golden.TEMPLATES["vicuna-v1"]
 
 
 def images(count: int) -> list[Image.Image]:
-    """The first distinct images of the bundled scenes, in the order of the file."""
+    """The first distinct images of the bundled scenes, in the order of the file; behind them their mirror images."""
     table = pyarrow.parquet.read_table(workloads.RESOURCES / "demo" / "scenes.parquet", columns=["image_id", "image"])
     encoded: dict[str, bytes] = {}
     for row in table.to_pylist():
         encoded.setdefault(row["image_id"], row["image"]["bytes"])
-    if count > len(encoded):
-        raise SystemExit(f"The bundled scenes have {len(encoded)} images, not {count}")
-    return [Image.open(io.BytesIO(image)).convert("RGB") for image in list(encoded.values())[:count]]
+    if count > 2 * len(encoded):
+        raise SystemExit(f"Images must be at most the {len(encoded)} bundled ones and as many mirrored, not {count}")
+    bundled = [Image.open(io.BytesIO(image)).convert("RGB") for image in encoded.values()]
+    return (bundled + [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in bundled])[:count]
 
 
 class Checkpoint:
@@ -44,9 +48,9 @@ class Checkpoint:
         """What `bench_checkpoint.py` tells of the sinks it put in."""
         return json.loads((self.folder / "sinks.json").read_text("utf-8"))
 
-    def model(self, attention: str) -> LlavaForConditionalGeneration:
-        """In the dtype of its file, on the CPU."""
-        return LlavaForConditionalGeneration.from_pretrained(self.folder, dtype="auto", attn_implementation=attention).eval()
+    def model(self, attention: str, dtype: str = "auto") -> LlavaForConditionalGeneration:
+        """On the CPU, in that dtype; `auto` is that of its file."""
+        return LlavaForConditionalGeneration.from_pretrained(self.folder, dtype=dtype, attn_implementation=attention).eval()
 
     def prompt_ids(self, question: str) -> list[int]:
         """The image token repeated for every embedding."""

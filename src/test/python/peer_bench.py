@@ -5,8 +5,9 @@
 
 Runs, of which `--runs` picks some:
 
-- `transformers-sdpa`: `generate` with fused attention, as anyone would use it, once for each batch size. Rows are in order of
-  images, all prompts of a batch have one length, and pixels are prepared beforehand; the vision tower runs within `generate`.
+- `transformers-sdpa`: `generate` with fused attention, as anyone would use it, once for each batch size up to the number of rows.
+  Rows are in order of images, all prompts of a batch have one length, and pixels are prepared beforehand; the vision tower runs
+  within `generate`.
 - `released-eager`: the way of the authors' release of the method (`DIR`: seilk/VisAttnSink at 98e62d6). One row at a time, eager
   attention, their functions called in every layer, with new state for every row, as their first row has. For variants `var`.
 - `limits`: what this machine does at best in the same process: products at the model's shapes, and reading memory.
@@ -39,7 +40,7 @@ import transformers
 
 import redistribution as var
 import workloads
-from bench_inputs import Checkpoint
+from bench_inputs import DTYPES, Checkpoint
 from other_load import OtherLoad
 from redistribution import VarSettings
 from workloads import Workload
@@ -276,6 +277,7 @@ def main() -> None:
     parser.add_argument("--workload", choices=known, required=True)
     parser.add_argument("--images", type=int, help="default: the workload's")
     parser.add_argument("--batch-sizes", type=numbers, default=[1, 4, 8, 16])
+    parser.add_argument("--dtype", choices=DTYPES, default="auto", help="what to compute in; auto, the default, is the file's")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=lambda text: text.split(","), default=RUNS, help=f"default: {','.join(RUNS)}")
     parser.add_argument("--reference-checkout", type=Path, help="needed by released-eager")
@@ -287,9 +289,12 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     load = os.getloadavg()[0]
     checkpoint = Checkpoint(arguments.model)
-    model = checkpoint.model("sdpa")
+    model = checkpoint.model("sdpa", arguments.dtype)
     rows = Rows(checkpoint, workload, arguments.images or workload.images, model.dtype)
     print(rows.describe(), flush=True)
+    batch_sizes = [size for size in arguments.batch_sizes if size <= len(rows)]
+    if not batch_sizes:
+        parser.error(f"--batch-sizes are all above {len(rows)}, the number of rows")
     model.generate(**next(rows.batches(1)), do_sample=False, max_new_tokens=2, pad_token_id=rows.pad)  # warm up
     runs = []
     for variant in workload.variants:
@@ -298,7 +303,7 @@ def main() -> None:
             runs.append(run_released(model, rows, variant, dimensions, var.Release(arguments.reference_checkout)))
             print(json.dumps(runs[-1]), flush=True)
         elif variant != "var" and "transformers-sdpa" in arguments.runs:
-            for batch_size in arguments.batch_sizes:
+            for batch_size in batch_sizes:
                 runs.append(run_sdpa(model, rows, variant, batch_size))
                 print(json.dumps(runs[-1]), flush=True)
     document = {

@@ -14,7 +14,7 @@ class Workload:
     """Every question is asked of every image, under every variant, and answered in exactly `max_new_tokens` tokens.
 
     `images` is how many of the bundled scenes are asked about unless someone says otherwise: the first distinct ones in the
-    order of the file.
+    order of the file, then the same again with left and right exchanged.
     """
 
     name: str

@@ -26,6 +26,8 @@ final class BenchCommand implements Callable<Integer> {
   private static final ObjectMapper JSON =
       new ObjectMapper().setPropertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE);
 
+  private static final String PEER = "peer"; // Only files of peer_bench.py have it.
+
   @Spec private CommandSpec spec;
 
   @Option(
@@ -33,8 +35,8 @@ final class BenchCommand implements Callable<Integer> {
       paramLabel = "NAME",
       defaultValue = "baseline-and-var",
       description =
-          "plain, observe or baseline-and-var: the bundled questions; questions, single, captions"
-              + " or pairs: the same for every image, answers of one length"
+          "load: nothing; plain, observe or baseline-and-var: the bundled questions; questions,"
+              + " single, captions or pairs: the same for every image, answers of one length"
               + " (default: baseline-and-var)")
   private String workload;
 
@@ -47,14 +49,23 @@ final class BenchCommand implements Callable<Integer> {
   @Option(
       names = "--compare",
       paramLabel = "FILE",
-      description = "Output of an earlier bench, to add this one's rates as ratios to it")
+      description =
+          "Output of an earlier bench or of peer_bench.py, to add this one's rates as ratios to it")
   private @Nullable Path compare;
 
   @Option(
       names = "--images",
       paramLabel = "N",
-      description = "How many of the bundled images (default: the workload's number)")
+      description =
+          "How many of the bundled images; where all are asked the same, mirrored ones come behind"
+              + " them (default: the workload's number)")
   private @Nullable Integer images;
+
+  @Option(
+      names = "--questions",
+      paramLabel = "N",
+      description = "How many of the workload's questions an image (default: all)")
+  private @Nullable Integer questions;
 
   @Option(
       names = "--variants",
@@ -76,7 +87,7 @@ final class BenchCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     BenchJob.requireWorkload(workload);
     BenchJob.Settings settings =
-        new BenchJob.Settings(workload, model, images, variants, !engineOnly, overlays);
+        new BenchJob.Settings(workload, model, images, questions, variants, !engineOnly, overlays);
     JsonNode earlier = compare == null ? null : read(compare);
     if (earlier != null && !earlier.path("workload").asText(workload).equals(workload)) {
       throw new IllegalArgumentException(
@@ -94,9 +105,13 @@ final class BenchCommand implements Callable<Integer> {
     return ExitCode.DONE;
   }
 
-  /** This run's rates divided by the earlier run's. */
+  /** This run's rates divided by the earlier run's, or by the best of a peer's runs. */
   private static ObjectNode ratios(JsonNode measured, JsonNode earlier) {
     ObjectNode ratios = JSON.createObjectNode();
+    if (earlier.has(PEER)) {
+      double rate = measured.path("engine").path("rows_per_second").asDouble();
+      return ratios.put("engine.rows_per_second", rate / peerRate(earlier));
+    }
     for (String part : new String[] {"engine", "write", "job"}) {
       JsonNode rates = measured.path(part);
       rates
@@ -112,13 +127,21 @@ final class BenchCommand implements Callable<Integer> {
     return ratios;
   }
 
+  private static double peerRate(JsonNode peer) {
+    return peer.path("best").path("rows_per_second").asDouble();
+  }
+
   private static JsonNode read(Path file) {
     if (!Files.exists(file)) {
       throw new IllegalArgumentException("Cannot read %s: no such file".formatted(file));
     }
     try {
       JsonNode earlier = JSON.readTree(file.toFile());
-      if (earlier.path("engine").path("rows_per_second").asDouble() > 0) {
+      double rate =
+          earlier.has(PEER)
+              ? peerRate(earlier)
+              : earlier.path("engine").path("rows_per_second").asDouble();
+      if (rate > 0) {
         return earlier;
       }
     } catch (IOException e) {

@@ -21,6 +21,8 @@ final class LocalSession {
       conf.setIfMissing(
           "spark.sql.shuffle.partitions",
           String.valueOf(Runtime.getRuntime().availableProcessors()));
+      // On one machine, planning every stage anew takes longer than better plans save.
+      conf.setIfMissing("spark.sql.adaptive.enabled", "false");
     }
     conf.setIfMissing("spark.app.name", name);
     conf.setIfMissing("spark.sql.session.timeZone", "UTC");

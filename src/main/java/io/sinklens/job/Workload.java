@@ -14,8 +14,9 @@ import org.jspecify.annotations.Nullable;
 /**
  * What a benchmark asks, and what is done about attention meanwhile.
  *
- * <p>Three ask the bundled questions about the bundled images; the others, which a script asks of
- * transformers too, ask the same questions about every image and force answers to one length.
+ * <p>One asks nothing and only loads the model. Three ask the bundled questions about the bundled
+ * images; the others, which a script asks of transformers too, ask the same questions about every
+ * image and force answers to one length.
  *
  * @param description for people
  * @param questions asked about every image; null for each image's own
@@ -33,6 +34,9 @@ record Workload(
   /** Hooks of variants a workload can run, by the variant's name. */
   static final Map<String, String> VARIANTS =
       Map.of("plain", "none", "baseline", "observe", "var", "var");
+
+  /** The one that asks nothing. */
+  static final String LOAD = "load";
 
   private static final String RESOURCE = "workloads.json";
 
@@ -64,6 +68,23 @@ record Workload(
   }
 
   /**
+   * The same with only the first questions of every image.
+   *
+   * @throws IllegalArgumentException when there are not so many
+   */
+  Workload first(int count) {
+    if (questions == null) {
+      throw new IllegalArgumentException(
+          "Questions cannot be counted off where each image has its own");
+    }
+    if (count < 1 || count > questions.size()) {
+      throw new IllegalArgumentException(
+          "Questions must be from 1 to %d, not %d".formatted(questions.size(), count));
+    }
+    return new Workload(description, questions.subList(0, count), maxNewTokens, images, variants);
+  }
+
+  /**
    * The workload of that name.
    *
    * @throws IllegalArgumentException naming those there are
@@ -80,6 +101,7 @@ record Workload(
 
   private static Map<String, Workload> all() {
     Map<String, Workload> all = new LinkedHashMap<>();
+    all.put(LOAD, bundled("nothing: the model is loaded", "plain"));
     all.put("plain", bundled("the bundled questions, attention left alone", "plain"));
     all.put("observe", bundled("the bundled questions, sinks measured", "baseline"));
     all.put(

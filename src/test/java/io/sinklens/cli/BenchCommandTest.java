@@ -57,6 +57,7 @@ class BenchCommandTest {
             "load",
             "engine",
             "passes",
+            "first_answer",
             "attention",
             "write",
             "job",
@@ -77,10 +78,12 @@ class BenchCommandTest {
     JsonNode job = json.get("job");
     assertThat(job.get("rows").asInt()).isEqualTo(720);
     assertThat(job.get("failed").asInt()).isZero();
+    assertThat(job.get("rows_per_second").asDouble())
+        .isCloseTo(720 / job.get("seconds").asDouble(), within(1e-9));
+    double beyondOneImage =
+        (720 - 6) / (job.get("seconds").asDouble() - job.get("start_seconds").asDouble());
     assertThat(job.get("ratio_to_engine").asDouble())
-        .isCloseTo(
-            job.get("rows_per_second").asDouble() / engine.get("rows_per_second").asDouble(),
-            within(1e-9));
+        .isCloseTo(beyondOneImage / engine.get("rows_per_second").asDouble(), within(1e-9));
     assertThat(names(json.get("seconds_by_phase")))
         .containsExactly("decode_image", "vision", "prompt_pass", "generation", "hook", "write");
     double onTheEngine = 0; // Images are decoded beside it.
@@ -134,6 +137,7 @@ class BenchCommandTest {
             bench(
                 "--workload=questions",
                 "--images=3",
+                "--questions=2",
                 "--variants=plain,var",
                 "--set=model.dtype=float32",
                 "--engine-only"))
@@ -143,8 +147,10 @@ class BenchCommandTest {
     JsonNode json = JSON.readTree(out.toString());
     assertThat(json.has("job")).isFalse();
     assertThat(json.get("model").get("dtype").asText()).isEqualTo("float32");
-    assertThat(json.get("engine").get("rows").asInt()).isEqualTo(3 * 6 * 2);
-    assertThat(json.get("engine").get("generated_tokens").asInt()).isEqualTo(3 * 6 * 2 * 3);
+    assertThat(json.get("engine").get("rows").asInt()).isEqualTo(3 * 2 * 2);
+    assertThat(json.get("engine").get("generated_tokens").asInt()).isEqualTo(3 * 2 * 2 * 3);
+    assertThat(names(json.get("first_answer"))).containsExactly("plain", "var");
+    assertThat(json.get("first_answer").get("plain")).hasSize(3);
     assertThat(names(json.get("attention"))).containsExactly("var");
   }
 
@@ -156,6 +162,61 @@ class BenchCommandTest {
     err.getBuffer().setLength(0);
     assertThat(bench("--workload=single", "--images=0")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString()).isEqualTo("sinklens: Images must be above 0, not 0\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=single", "--images=241")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo(
+            "sinklens: Images must be at most the 120 bundled ones and as many mirrored, not 241\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=questions", "--questions=7")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).isEqualTo("sinklens: Questions must be from 1 to 6, not 7\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=plain", "--questions=1")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo("sinklens: Questions cannot be counted off where each image has its own\n");
+    err.getBuffer().setLength(0);
+    assertThat(bench("--workload=plain", "--images=121")).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString())
+        .isEqualTo("sinklens: Images must be at most the 120 bundled ones, not 121\n");
+  }
+
+  @Test
+  void comparesTheEngineWithTheBestOfAPeer() throws IOException {
+    Path peer =
+        Files.writeString(
+            folder.resolve("peer.json"),
+            """
+            {"peer": "transformers", "workload": "single", "runs": [{"rows_per_second": 7.0}],
+             "best": {"rows_per_second": 0.5}}
+            """);
+
+    assertThat(bench("--workload=single", "--images=2", "--engine-only", "--compare=" + peer))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+
+    JsonNode json = JSON.readTree(out.toString());
+    assertThat(names(json.get("compared"))).containsExactly("engine.rows_per_second");
+    assertThat(json.get("compared").get("engine.rows_per_second").asDouble())
+        .isCloseTo(json.get("engine").get("rows_per_second").asDouble() / 0.5, within(1e-9));
+    refuses("Cannot compare workload plain with single of %s".formatted(peer), peer);
+  }
+
+  @Test
+  void onlyLoadsTheModel() throws IOException {
+    assertThat(bench("--workload=load")).as(err.toString()).isEqualTo(ExitCode.DONE);
+
+    JsonNode json = JSON.readTree(out.toString());
+    assertThat(names(json)).containsExactly("workload", "model", "load", "memory", "machine");
+    assertThat(json.get("load").get("seconds").asDouble()).isPositive();
+  }
+
+  @Test
+  void asksAboutMirroredImagesBehindTheBundledOnes() throws IOException {
+    assertThat(bench("--workload=single", "--images=122", "--engine-only"))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+
+    assertThat(JSON.readTree(out.toString()).get("engine").get("rows").asInt()).isEqualTo(122);
   }
 
   @Test
@@ -168,6 +229,9 @@ class BenchCommandTest {
     refuses("Cannot read %s: it is not the output of a bench".formatted(other), other);
     Path empty = Files.writeString(folder.resolve("empty.json"), "");
     refuses("Cannot read %s: it is not the output of a bench".formatted(empty), empty);
+    Path limits =
+        Files.writeString(folder.resolve("limits.json"), "{\"peer\": \"x\", \"best\": {}}");
+    refuses("Cannot read %s: it is not the output of a bench".formatted(limits), limits);
   }
 
   @Test
@@ -175,12 +239,13 @@ class BenchCommandTest {
     assertThat(bench("--workload=everything")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
         .isEqualTo(
-            "sinklens: Workload must be one of plain, observe, baseline-and-var, questions, single,"
+            "sinklens: Workload must be one of load, plain, observe, baseline-and-var, questions, single,"
                 + " captions, pairs, not everything\n");
     assertThat(out.toString()).isEmpty();
   }
 
   private void refuses(String message, Path earlier) {
+    out.getBuffer().setLength(0);
     err.getBuffer().setLength(0);
     assertThat(bench("--workload=plain", "--compare=" + earlier)).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString()).isEqualTo("sinklens: " + message + "\n");
