@@ -3,10 +3,12 @@
     python bench_checkpoint.py FOLDER
     python bench_checkpoint.py FOLDER --dtype float32
     python bench_checkpoint.py FOLDER --check
+    python bench_checkpoint.py FOLDER --size large
 
 The layout is llava-hf's, the vision tower CLIP-L/14-336, the decoder a LLaMA of 22 layers and 1.2 billion parameters. Both dtypes
 hold the same numbers. Answers mean nothing and never stop early: the rows of special tokens in the output layer are 0, so that
-some other token always has a larger logit.
+some other token always has a larger logit. The size `large` is for measuring how long loading takes: 8.1 billion parameters,
+16 GB in bfloat16, the same million numbers again and again within each tensor.
 
 Random weights make no sinks. These are put in, in numbers that `sinks.json` in the folder tells:
 
@@ -44,7 +46,6 @@ import llava_files  # known through tiny_llava
 
 SEED = 48611
 SCALE = 0.02
-SHARD_BYTES = 1_000_000_000
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 BEFORE, AFTER = 35, 30
 """Tokens of the prompt before and behind the image, as in LLaVA-1.5 with a question that asks for a short answer."""
@@ -66,6 +67,9 @@ class Size:
     layers: int
     heads: int
     vision: dict[str, Any]
+    shard_bytes: int = 1_000_000_000
+    different: int | None = None
+    """How many different random numbers a tensor has; None where all are."""
 
     @property
     def sink_dimensions(self) -> tuple[int, int]:
@@ -85,6 +89,7 @@ SIZES = {
     "real": Size(2048, 5504, 22, 16, random.CLIP_LARGE),
     "tiny": Size(1024, 1024, 4, 8, random.CLIP_LARGE | {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3,
                                                         "num_attention_heads": 4}),
+    "large": Size(4096, 11008, 37, 32, random.CLIP_LARGE, 3_000_000_000, 1 << 20),
 }  # fmt: skip
 
 
@@ -142,11 +147,16 @@ def check_lengths(tokenizer: dict[str, Any], image: int) -> None:
 # ---------------------------------------------------------------------------------------------------------- weights
 
 
-def drawn(name: str, shape: list[int], number: int) -> torch.Tensor:
+def drawn(name: str, shape: list[int], number: int, different: int | None) -> torch.Tensor:
     """Norm weights are 1 and biases 0; the rest is normal."""
     if len(shape) == 1 and "class_embedding" not in name:
         return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(SEED + number)) * SCALE
+    generator = torch.Generator().manual_seed(SEED + number)
+    if different is None:
+        return torch.randn(shape, generator=generator) * SCALE
+    count = random.count(shape)
+    block = torch.randn(different, generator=generator) * SCALE
+    return block.repeat(count // different + 1)[:count].view(shape)
 
 
 def plant(name: str, weight: torch.Tensor, size: Size) -> None:
@@ -183,12 +193,12 @@ def plant(name: str, weight: torch.Tensor, size: Size) -> None:
 
 def write_weights(folder: Path, shapes: Shapes, size: Size, dtype: torch.dtype) -> None:
     numbers = {name: number for number, name in enumerate(shapes)}
-    parts = random.shards(shapes, SHARD_BYTES)
+    parts = random.shards(shapes, size.shard_bytes)
     weight_map: dict[str, str] = {}
     for index, part in enumerate(parts):
         tensors: dict[str, torch.Tensor] = {}
         for name, shape in part.items():
-            weight = drawn(name, shape, numbers[name])
+            weight = drawn(name, shape, numbers[name], size.different)
             plant(name, weight, size)
             tensors[name] = weight.to(torch.bfloat16).to(dtype)
         file = f"model-{index + 1:05d}-of-{len(parts):05d}.safetensors"
@@ -264,7 +274,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--dtype", choices=DTYPES, default="bfloat16")
-    parser.add_argument("--size", choices=SIZES, default="real", help="tiny is for trying the scripts")
+    parser.add_argument("--size", choices=SIZES, default="real", help="tiny is for trying the scripts, large for loading")
     parser.add_argument("--check", action="store_true", help="try a folder written before")
     arguments = parser.parse_args()
     if arguments.check:

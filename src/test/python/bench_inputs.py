@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet
 import torch
+import yaml
 from PIL import Image
 from transformers import AutoImageProcessor, LlavaForConditionalGeneration
 
+import demo_golden
 import golden
 import tiny_llava as tiny
 import workloads
@@ -34,7 +37,7 @@ def images(count: int) -> list[Image.Image]:
 
 
 class Checkpoint:
-    """A folder of llava-hf's layout."""
+    """A folder of llava-hf's layout: the bundled one, or one that `bench_checkpoint.py` wrote."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,8 +47,15 @@ class Checkpoint:
         self.image_tokens = (vision["image_size"] // vision["patch_size"]) ** 2
 
     @property
-    def sinks(self) -> dict[str, list[int]]:
-        """What `bench_checkpoint.py` tells of the sinks it put in."""
+    def is_bundled(self) -> bool:
+        return self.folder.resolve() == demo_golden.CHECKPOINT
+
+    @property
+    def sinks(self) -> dict[str, Any]:
+        """Their `dimensions` and `threshold`, and of a written one where they were put."""
+        if self.is_bundled:
+            preset = yaml.safe_load(demo_golden.PRESET.read_text("utf-8"))
+            return {"dimensions": preset["sink-dimensions"], "threshold": preset["sink-threshold"]}
         return json.loads((self.folder / "sinks.json").read_text("utf-8"))
 
     def model(self, attention: str, dtype: str = "auto") -> LlavaForConditionalGeneration:

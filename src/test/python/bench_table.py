@@ -93,10 +93,39 @@ def own_table(own: dict[str, list[dict[str, Any]]]) -> list[str]:
     return lines
 
 
+def start_table(start: dict[str, float]) -> list[str]:
+    lines = ["| bundled model, from start to end | seconds |", "|---|---|"]
+    lines.append(f"| annotate of one question | {start['annotate_seconds']:.1f} |")
+    return [*lines, f"| ask | {start['ask_seconds']:.1f} |"]
+
+
+def growth_table(found: dict[str, dict[int, list[dict[str, Any]]]]) -> list[str]:
+    """By what grew and how far: what processes printed that ran at once."""
+    lines = ["| questions | | rows | seconds | rows/s |", "|---|---|---|---|---|"]
+    for what, points in found.items():
+        for number, documents in points.items():
+            engines = [document["engine"] for document in documents]
+            rows, rate = (sum(engine[key] for engine in engines) for key in ("rows", "rows_per_second"))
+            lines.append(f"| {what} | {number} | {rows} | {max(engine['seconds'] for engine in engines):.2f} | {rate:.3f} |")
+    return lines
+
+
+def require_same_answers(found: dict[tuple[str, str], Measured]) -> None:
+    """Fails where the first answers of both sides differ in float32, attention left alone; less precise types may differ."""
+    for (workload, dtype), measured in found.items():
+        for ours, peer in zip(measured.sinklens, measured.peer):
+            for run in peer["runs"]:
+                answer = ours["first_answer"].get(run["variant"])
+                if dtype == "float32" and run["name"] == "transformers-sdpa" and answer != run["first_answer"]:
+                    raise SystemExit(f"{workload} in float32: Sinklens answers {answer}, {run['name']} {run['first_answer']}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    print("\n".join(table(gather(parser.parse_args().files))))
+    found = gather(parser.parse_args().files)
+    print("\n".join(table(found)))
+    require_same_answers(found)
 
 
 if __name__ == "__main__":

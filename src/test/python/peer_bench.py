@@ -48,7 +48,7 @@ from workloads import Workload
 RUNS = ["transformers-sdpa", "released-eager", "limits"]
 PROMPT_LENGTHS = (611, 641, 791, 1024)
 """An image with the text before it; with one question; with six questions packed behind it; a round number."""
-SETTINGS = {"sink_threshold": 20.0, "min_nonsink_ratio": 0.5, "min_image_attention": 0.2, "moved_share": 0.6}
+SETTINGS = {"min_nonsink_ratio": 0.5, "min_image_attention": 0.2, "moved_share": 0.6}
 
 
 # ------------------------------------------------------------------------------------------------------------- rows
@@ -154,13 +154,11 @@ class TimedRelease(var.ReleasedVar):
         return counts
 
 
-def run_released(
-    model: Any, rows: Rows, variant: str, dimensions: tuple[int, ...], release: var.Release
-) -> dict[str, Any]:
+def run_released(model: Any, rows: Rows, variant: str, sinks: dict[str, Any], release: var.Release) -> dict[str, Any]:
     decoder = model.model.language_model
     attention = decoder.config._attn_implementation
     prompt = var.Prompt(rows.span, decoder.config.num_hidden_layers, decoder.config.num_attention_heads)
-    settings = VarSettings("var", "reference", dimensions, **SETTINGS)
+    settings = VarSettings("var", "reference", tuple(sinks["dimensions"]), float(sinks["threshold"]), **SETTINGS)
     answers, hook_seconds, changed, possible = [], 0.0, 0, 0
     sinks: list[tuple[int, int]] = []
     others, start = OtherLoad(), time.perf_counter()
@@ -273,7 +271,7 @@ def numbers(text: str) -> list[int]:
 def main() -> None:
     known = workloads.read()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", type=Path, required=True, help="a folder that bench_checkpoint.py wrote")
+    parser.add_argument("--model", type=Path, required=True, help="a folder that bench_checkpoint.py wrote, or the bundled one")
     parser.add_argument("--workload", choices=known, required=True)
     parser.add_argument("--images", type=int, help="default: the workload's")
     parser.add_argument("--batch-sizes", type=numbers, default=[1, 4, 8, 16])
@@ -299,8 +297,7 @@ def main() -> None:
     runs = []
     for variant in workload.variants:
         if variant == "var" and "released-eager" in arguments.runs:
-            dimensions = tuple(checkpoint.sinks["dimensions"])
-            runs.append(run_released(model, rows, variant, dimensions, var.Release(arguments.reference_checkout)))
+            runs.append(run_released(model, rows, variant, checkpoint.sinks, var.Release(arguments.reference_checkout)))
             print(json.dumps(runs[-1]), flush=True)
         elif variant != "var" and "transformers-sdpa" in arguments.runs:
             for batch_size in batch_sizes:
