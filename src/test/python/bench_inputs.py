@@ -58,9 +58,10 @@ class Checkpoint:
             return {"dimensions": preset["sink-dimensions"], "threshold": preset["sink-threshold"]}
         return json.loads((self.folder / "sinks.json").read_text("utf-8"))
 
-    def model(self, attention: str, dtype: str = "auto") -> LlavaForConditionalGeneration:
-        """On the CPU, in that dtype; `auto` is that of its file."""
-        return LlavaForConditionalGeneration.from_pretrained(self.folder, dtype=dtype, attn_implementation=attention).eval()
+    def model(self, attention: str, dtype: str = "auto", device: str = "cpu") -> LlavaForConditionalGeneration:
+        """In that dtype; `auto` is that of its file."""
+        model = LlavaForConditionalGeneration.from_pretrained(self.folder, dtype=dtype, attn_implementation=attention)
+        return model.eval().to(device)
 
     def prompt_ids(self, question: str) -> list[int]:
         """The image token repeated for every embedding."""

@@ -29,7 +29,6 @@ import transformers
 from sentencepiece import sentencepiece_model_pb2 as model_pb2
 from tokenizers import AddedToken
 from transformers import LlamaTokenizer, PreTrainedTokenizer
-from transformers.tokenization_utils import Trie
 
 SEED = 20264
 IMAGE_INDEX = -200
@@ -172,6 +171,8 @@ def made_private(tokenizer: PreTrainedTokenizer) -> tuple[PreTrainedTokenizer, d
     }  # fmt: skip
     tokenizer._added_tokens_decoder = renamed
     tokenizer._added_tokens_encoder = {token.content: index for index, token in renamed.items()}
+    from transformers.tokenization_utils import Trie  # Gone from transformers 5, which the rest of this file can do with.
+
     tokenizer.tokens_trie = Trie(names.values())
     for key, value in tokenizer._special_tokens_map.items():
         if key == "additional_special_tokens":

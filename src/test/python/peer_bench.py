@@ -57,7 +57,7 @@ SETTINGS = {"min_nonsink_ratio": 0.5, "min_image_attention": 0.2, "moved_share":
 class Rows:
     """The rows of one variant as tensors."""
 
-    def __init__(self, checkpoint: Checkpoint, workload: Workload, images: int, dtype: torch.dtype) -> None:
+    def __init__(self, checkpoint: Checkpoint, workload: Workload, images: int, model: Any) -> None:
         prompts = [checkpoint.prompt_ids(question) for question in workload.questions]
         lengths = {len(ids) for ids in prompts}
         assert len(lengths) == 1, f"prompts of {lengths} tokens would need padding"
@@ -65,8 +65,9 @@ class Rows:
         start = prompts[0].index(image)
         self.span = (start, start + prompts[0].count(image))
         self.length = lengths.pop()
+        self.device = model.device
         self.prompts = torch.tensor(prompts)
-        self.pixels = checkpoint.pixels(images, dtype)
+        self.pixels = checkpoint.pixels(images, model.dtype)
         self.new_tokens = workload.max_new_tokens
         self.pad = checkpoint.config["pad_token_id"]
 
@@ -80,8 +81,9 @@ class Rows:
     def batches(self, size: int) -> Iterator[dict[str, torch.Tensor]]:
         rows = torch.cartesian_prod(torch.arange(len(self.pixels)), torch.arange(len(self.prompts))).view(-1, 2)
         for part in rows.split(size):
-            ids = self.prompts[part[:, 1]]
-            yield {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": self.pixels[part[:, 0]]}
+            ids = self.prompts[part[:, 1]].to(self.device)
+            pixels = self.pixels[part[:, 0]].to(self.device)
+            yield {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": pixels}
 
     def answer(self, model: Any, batch: dict[str, torch.Tensor]) -> list[list[int]]:
         new = {"min_new_tokens": self.new_tokens, "max_new_tokens": self.new_tokens, "pad_token_id": self.pad}
@@ -182,13 +184,21 @@ def run_released(model: Any, rows: Rows, variant: str, sinks: dict[str, Any], re
 # ----------------------------------------------------------------------------------------------------------- limits
 
 
+def waiting() -> None:
+    """Until a GPU has done what it was told."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
 def fastest(work: Callable[[], object], seconds: float = 0.4) -> float:
     """Seconds of the quickest of several calls, the first one left out."""
     work()
     taken: list[float] = []
     while len(taken) < 3 or sum(taken) < seconds:
+        waiting()
         start = time.perf_counter()
         work()
+        waiting()
         taken.append(time.perf_counter() - start)
     return min(taken)
 
@@ -204,7 +214,8 @@ def product_rates(model: Any) -> dict[str, Any]:
     shapes += [(patches - 1, hidden, hidden)]
     found: dict[str, dict[str, float]] = {}
     for rows, outputs, inputs in shapes:
-        values, weight = torch.randn(rows, inputs, dtype=model.dtype), torch.randn(outputs, inputs, dtype=model.dtype)
+        kind = {"dtype": model.dtype, "device": model.device}
+        values, weight = torch.randn(rows, inputs, **kind), torch.randn(outputs, inputs, **kind)
         seconds = fastest(lambda: torch.nn.functional.linear(values, weight))
         found.setdefault(f"{outputs}x{inputs}", {})[str(rows)] = 2e-9 * rows * outputs * inputs / seconds
     return found
@@ -215,7 +226,8 @@ def step_seconds(model: Any, rows: int) -> float:
     layers = model.model.language_model.layers
     weights = [module.weight for layer in layers for module in layer.modules() if isinstance(module, torch.nn.Linear)]
     weights.append(model.lm_head.weight)
-    inputs = {weight.shape[1]: torch.randn(rows, weight.shape[1], dtype=model.dtype) for weight in weights}
+    kind = {"dtype": model.dtype, "device": model.device}
+    inputs = {weight.shape[1]: torch.randn(rows, weight.shape[1], **kind) for weight in weights}
     return fastest(lambda: [torch.nn.functional.linear(inputs[weight.shape[1]], weight) for weight in weights], 2.0)
 
 
@@ -225,12 +237,14 @@ def limits(model: Any) -> dict[str, Any]:
     text = model.config.text_config
     hidden, wide = text.hidden_size, text.intermediate_size
     in_layer = [((hidden, hidden), 4), ((wide, hidden), 2), ((hidden, wide), 1)]
-    block = torch.ones(1 << 28)
+    block, other = torch.ones(1 << 28, device=model.device), torch.ones(1 << 28, device=model.device)
     read = block.numel() * block.element_size() / fastest(lambda: block.sum(), 1.0)
+    copied = 2 * block.numel() * block.element_size() / fastest(lambda: other.copy_(block), 1.0)
     decoder = [module for layer in model.model.language_model.layers for module in layer.modules()]
     step_bytes = sum(m.weight.numel() * m.weight.element_size() for m in decoder if isinstance(m, torch.nn.Linear))
     step_bytes += model.lm_head.weight.numel() * model.lm_head.weight.element_size()
-    steps = {str(rows): step_seconds(model, rows) for rows in (1, 16)}
+    steps = {str(rows): step_seconds(model, rows) for rows in (1, 16, 64)}
+    square = torch.randn(8192, 8192, dtype=model.dtype, device=model.device) if model.device.type == "cuda" else None
     return {
         "gigaflops": products,
         "best_gigaflops": max(rate for rates in products.values() for rate in rates.values()),
@@ -245,6 +259,8 @@ def limits(model: Any) -> dict[str, Any]:
         "step_bytes": step_bytes,
         "step_gigabytes_per_second": {rows: step_bytes / seconds / 1e9 for rows, seconds in steps.items()},
         "read_gigabytes_per_second": read / 1e9,
+        "copy_gigabytes_per_second": copied / 1e9,
+        "square_gigaflops": None if square is None else 2e-9 * 8192**3 / fastest(lambda: square @ square),
         "other_load": others.share(),
     }  # fmt: skip
 
@@ -276,6 +292,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, help="default: the workload's")
     parser.add_argument("--batch-sizes", type=numbers, default=[1, 4, 8, 16])
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="what to compute in; auto, the default, is the file's")
+    parser.add_argument("--device", default="cpu", help="such as cuda:0 (default: cpu)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--runs", type=lambda text: text.split(","), default=RUNS, help=f"default: {','.join(RUNS)}")
     parser.add_argument("--reference-checkout", type=Path, help="needed by released-eager")
@@ -287,8 +304,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     load = os.getloadavg()[0]
     checkpoint = Checkpoint(arguments.model)
-    model = checkpoint.model("sdpa", arguments.dtype)
-    rows = Rows(checkpoint, workload, arguments.images or workload.images, model.dtype)
+    model = checkpoint.model("sdpa", arguments.dtype, arguments.device)
+    rows = Rows(checkpoint, workload, arguments.images or workload.images, model)
     print(rows.describe(), flush=True)
     batch_sizes = [size for size in arguments.batch_sizes if size <= len(rows)]
     if not batch_sizes:
@@ -308,6 +325,7 @@ def main() -> None:
         "workload": workload.name,
         "model": str(arguments.model),
         "dtype": str(model.dtype).removeprefix("torch."),
+        "device": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "images": len(rows.pixels),
         "prompt_tokens": {"before": rows.span[0], "image": rows.span[1] - rows.span[0], "after": rows.length - rows.span[1]},

@@ -1,6 +1,5 @@
 package io.sinklens.checkpoint;
 
-import ai.djl.Device;
 import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
@@ -201,7 +200,7 @@ public final class Weights {
       this.tensors = tensors;
       this.operators = operators;
       this.dtype = dtype;
-      this.converted = isOnCpu() ? converted.of(folder, dtype) : new TreeMap<>();
+      this.converted = operators.areOnGpu() ? new TreeMap<>() : converted.of(folder, dtype);
     }
 
     NDArray array(TensorInfo tensor) {
@@ -212,12 +211,7 @@ public final class Weights {
     private NDArray load(TensorInfo tensor) {
       Dtype stored = tensor.weightDtype().orElseThrow();
       NDArray array = tensor.isMappableAs(stored) ? mapped(tensor, stored) : copied(tensor, stored);
-      if (isOnCpu()) {
-        return replace(array, operators.to(array, dtype));
-      }
-      // DJL moves no bfloat16: it travels as float32, which holds it exactly.
-      NDArray wide = replace(array, operators.to(array, Dtype.FLOAT32));
-      NDArray moved = replace(wide, wide.toDevice(operators.manager().getDevice(), true));
+      NDArray moved = operators.areOnGpu() ? replace(array, operators.move(array)) : array;
       return replace(moved, operators.to(moved, dtype));
     }
 
@@ -263,10 +257,6 @@ public final class Weights {
       } catch (IOException e) {
         throw new UncheckedIOException("Cannot read " + tensor.file(), e);
       }
-    }
-
-    private boolean isOnCpu() {
-      return operators.manager().getDevice().equals(Device.cpu());
     }
 
     private static NDArray replace(NDArray old, NDArray replacement) {

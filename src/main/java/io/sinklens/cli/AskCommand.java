@@ -105,8 +105,15 @@ final class AskCommand implements Callable<Integer> {
       names = "--dtype",
       paramLabel = "D",
       defaultValue = "auto",
-      description = "auto, float32 or bfloat16 (default: auto)")
+      description = "auto, float32, bfloat16, or on a GPU float16 (default: auto)")
   private String dtype;
+
+  @Option(
+      names = "--device",
+      paramLabel = "D",
+      defaultValue = "auto",
+      description = "auto, cpu, gpu or gpu:N (default: auto)")
+  private String device;
 
   @Option(
       names = "--template",
@@ -193,7 +200,7 @@ final class AskCommand implements Callable<Integer> {
             imageRule,
             "auto",
             visionPath == null ? null : visionPath.toString(),
-            "auto",
+            device,
             dtype,
             ""),
         new RunSettings.Generation(maxNewTokens, 0, Integer.MAX_VALUE, List.of(), 0),

@@ -29,10 +29,14 @@ public final class Engine implements AutoCloseable {
   /** New prompt tokens of one pass, unless a single request has more; more make it no faster. */
   private static final int PASS_TOKENS = 1024;
 
+  /** The same on a GPU, which has many more units to keep busy. */
+  private static final int GPU_PASS_TOKENS = 8192;
+
   private final Batch batch;
   private final GenerationRules rules;
   private final Thread thread;
   private final VisionLanguageModel model;
+  private final int passTokens;
   private final Deque<Waiting> queue = new ArrayDeque<>();
   private final Map<ImageRun, Waiting> underWay = new LinkedHashMap<>();
   private final List<Runnable> unlocked = new ArrayList<>(); // Others' code, not under the lock.
@@ -53,6 +57,7 @@ public final class Engine implements AutoCloseable {
   public Engine(
       VisionLanguageModel model, GenerationRules rules, int batchTokens, PhaseTimes times) {
     this.model = model;
+    passTokens = model.operators().areOnGpu() ? GPU_PASS_TOKENS : PASS_TOKENS;
     this.rules = rules;
     budget = batchTokens;
     batch = new Batch(model, rules, times);
@@ -150,7 +155,7 @@ public final class Engine implements AutoCloseable {
       int own = ownCapacity(next);
       long tokens = (long) next.request().prefixIds().length + own;
       boolean fitsBatch = batch.isEmpty() || batch.tokens() + tokens <= budget;
-      boolean fitsPass = newTokens == 0 || newTokens + tokens <= PASS_TOKENS;
+      boolean fitsPass = newTokens == 0 || newTokens + tokens <= passTokens;
       if (!fitsBatch || !fitsPass) {
         break;
       }

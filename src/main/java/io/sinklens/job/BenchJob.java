@@ -1,17 +1,11 @@
 package io.sinklens.job;
 
-import io.sinklens.dataset.Question;
 import io.sinklens.job.AnnotateJob.Restart;
-import io.sinklens.pipeline.Annotator;
-import io.sinklens.pipeline.ModelAnnotator;
 import io.sinklens.pipeline.RunSettings;
-import io.sinklens.pipeline.RunTimes;
-import io.sinklens.pipeline.Versions;
 import io.sinklens.result.Annotation;
 import io.sinklens.table.AnnotationTable;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -28,8 +22,6 @@ import org.jspecify.annotations.Nullable;
  * is warmed up on the first images before it is measured.
  */
 public final class BenchJob {
-  private static final int WARM_UP_IMAGES = 1;
-
   private final Settings settings;
 
   /**
@@ -98,39 +90,26 @@ public final class BenchJob {
       RunSettings run = job(bundled, workload, questions);
       Map<String, Object> values = new LinkedHashMap<>();
       values.put("workload", settings.workload());
-      long loading = System.nanoTime();
-      List<Annotation> annotations;
-      double engineRate;
-      Map<String, Object> split;
-      try (ModelAnnotator annotator = ModelAnnotator.load(run.annotator())) {
-        Map<String, Object> load = new LinkedHashMap<>();
-        load.put("seconds", seconds(loading));
-        load.putAll(Memory.now());
-        values.put("model", annotator.facts());
-        values.put("load", load);
+      EngineBench.Measured measured;
+      try (EngineBench engine = EngineBench.load(run.annotator())) {
+        values.putAll(engine.loaded());
         if (settings.workload().equals(Workload.LOAD)) {
           return new Result(withMachine(values, spark));
         }
-        List<Question> asked = questions.read(spark, run);
-        drain(annotator, asked.subList(0, questions.ofImages(asked, WARM_UP_IMAGES)));
-        RunTimes before = annotator.times();
-        long start = System.nanoTime();
-        annotations = drain(annotator, asked);
-        double seconds = seconds(start);
-        RunTimes spent = annotator.times().since(before);
-        engineRate = annotations.size() / seconds;
-        split = new LinkedHashMap<>(spent.seconds());
-        values.put("engine", engine(annotations, seconds, spent));
-        values.put("passes", new PassReport(annotator, spent).values());
-        values.put("first_answer", questions.firstAnswer(annotations));
-        values.put("attention", AttentionSummary.of(annotations, annotator.facts().heads()));
+        measured = engine.measure(questions.read(spark, run));
       }
+      values.putAll(measured.rates());
+      List<Annotation> annotations = measured.annotations();
+      values.put("first_answer", questions.firstAnswer(annotations));
+      values.put("attention", measured.attention());
       double writeSeconds = write(spark, annotations, bundled.scratch().resolve("write"));
-      values.put("write", rates(annotations.size(), writeSeconds));
+      values.put("write", EngineBench.rates(annotations.size(), writeSeconds));
       if (settings.job()) {
-        BenchQuestions few = BenchQuestions.of(workload.with(WARM_UP_IMAGES, null), bundled, spark);
-        values.put("job", job(spark, run, job(bundled, workload, few), engineRate));
+        BenchQuestions few =
+            BenchQuestions.of(workload.with(EngineBench.WARM_UP_IMAGES, null), bundled, spark);
+        values.put("job", job(spark, run, job(bundled, workload, few), measured.rowsPerSecond()));
       }
+      Map<String, Object> split = new LinkedHashMap<>(measured.secondsByPhase());
       split.put("write", writeSeconds);
       values.put("seconds_by_phase", split);
       return new Result(withMachine(values, spark));
@@ -144,54 +123,14 @@ public final class BenchJob {
 
   private List<String> overlays(Workload workload, List<String> ofQuestions) {
     List<String> overlays = new ArrayList<>();
-    overlays.add("statistics="); // The defaults: no maps.
     overlays.add("model.dtype=auto");
     if (settings.model() != null) {
       overlays.add("model.path='" + settings.model().toString().replace("'", "''") + "'");
     }
     overlays.addAll(ofQuestions);
-    overlays.add(
-        "variants="
-            + workload.variants().stream()
-                .map(name -> "{name: %s, hook: %s}".formatted(name, Workload.VARIANTS.get(name)))
-                .toList());
-    if (workload.maxNewTokens() != null) {
-      overlays.add("generation.max-new-tokens=" + workload.maxNewTokens());
-      overlays.add("generation.min-new-tokens=" + workload.maxNewTokens());
-    }
+    overlays.addAll(workload.overlays());
     overlays.addAll(settings.overlays());
     return overlays;
-  }
-
-  private static List<Annotation> drain(Annotator annotator, List<Question> questions) {
-    List<Annotation> annotations = new ArrayList<>();
-    Iterator<Annotation> rows = annotator.annotate(questions.iterator());
-    rows.forEachRemaining(annotations::add);
-    return annotations;
-  }
-
-  private static Map<String, Object> rates(long rows, double seconds) {
-    Map<String, Object> rates = new LinkedHashMap<>();
-    rates.put("rows", rows);
-    rates.put("seconds", seconds);
-    rates.put("rows_per_second", rows / seconds);
-    return rates;
-  }
-
-  private static Map<String, Object> engine(
-      List<Annotation> annotations, double seconds, RunTimes spent) {
-    Map<String, Object> engine = rates(annotations.size(), seconds);
-    engine.put("prompt_tokens", spent.promptTokens());
-    engine.put("prompt_tokens_per_second", spent.promptTokens() / seconds);
-    engine.put("generated_tokens", spent.generatedTokens());
-    engine.put("generated_tokens_per_second", spent.generatedTokens() / seconds);
-    long computed =
-        spent.passes().stream().mapToLong(passes -> passes.tokens() * passes.count()).sum();
-    engine.put("computed_tokens", computed);
-    // The last token of an answer is not run any more.
-    long useful = spent.promptTokens() + spent.generatedTokens() - spent.answeredRows();
-    engine.put("useful_over_computed_tokens", (double) useful / computed);
-    return engine;
   }
 
   /** Writes annotations as the job would, and nothing else; returns seconds. */
@@ -201,7 +140,7 @@ public final class BenchJob {
         spark.createDataset(rows, Encoders.row(AnnotationTable.SCHEMA)).coalesce(1);
     long start = System.nanoTime();
     table.write().option("compression", "zstd").parquet(folder.toString());
-    return seconds(start);
+    return EngineBench.seconds(start);
   }
 
   /**
@@ -217,7 +156,7 @@ public final class BenchJob {
     double firstSeconds = annotate(spark, few).seconds();
     AnnotateJob.Result start = annotate(spark, few);
     AnnotateJob.Result result = annotate(spark, run);
-    Map<String, Object> job = rates(rows(result), result.seconds());
+    Map<String, Object> job = EngineBench.rates(rows(result), result.seconds());
     job.put("failed", result.failed());
     job.put("first_seconds", firstSeconds);
     job.put("start_seconds", start.seconds());
@@ -239,17 +178,9 @@ public final class BenchJob {
 
   private static Map<String, Object> withMachine(Map<String, Object> values, SparkSession spark) {
     values.put("memory", Memory.peak());
-    Map<String, Object> machine = new LinkedHashMap<>();
-    machine.put("processors", Runtime.getRuntime().availableProcessors());
-    machine.put("omp_num_threads", System.getenv().getOrDefault("OMP_NUM_THREADS", "unset"));
-    machine.put("architecture", System.getProperty("os.arch"));
+    Map<String, Object> machine = EngineBench.machine();
     machine.put("spark", spark.version());
-    machine.putAll(Versions.all());
     values.put("machine", machine);
     return values;
-  }
-
-  private static double seconds(long start) {
-    return (System.nanoTime() - start) / 1e9;
   }
 }

@@ -1,6 +1,5 @@
 package io.sinklens.job;
 
-import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.result.Annotation;
@@ -16,7 +15,6 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -172,21 +170,5 @@ final class BenchQuestions {
       }
     }
     return tokens;
-  }
-
-  /** How many questions at the beginning are on the first images. */
-  int ofImages(List<Question> questions, int images) {
-    List<byte[]> seen = new ArrayList<>();
-    for (int i = 0; i < questions.size(); i++) {
-      ImageSource image = questions.get(i).image();
-      byte[] content = image instanceof ImageSource.Bytes bytes ? bytes.content() : new byte[0];
-      if (seen.stream().noneMatch(other -> Arrays.equals(other, content))) {
-        if (seen.size() == images) {
-          return i;
-        }
-        seen.add(content);
-      }
-    }
-    return questions.size();
   }
 }

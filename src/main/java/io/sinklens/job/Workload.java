@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -82,6 +83,22 @@ record Workload(
           "Questions must be from 1 to %d, not %d".formatted(questions.size(), count));
     }
     return new Workload(description, questions.subList(0, count), maxNewTokens, images, variants);
+  }
+
+  /** What a job that runs it is set to, whatever its questions. */
+  List<String> overlays() {
+    List<String> overlays = new ArrayList<>();
+    overlays.add("statistics="); // The defaults: no maps.
+    overlays.add(
+        "variants="
+            + variants.stream()
+                .map(name -> "{name: %s, hook: %s}".formatted(name, VARIANTS.get(name)))
+                .toList());
+    if (maxNewTokens != null) {
+      overlays.add("generation.max-new-tokens=" + maxNewTokens);
+      overlays.add("generation.min-new-tokens=" + maxNewTokens);
+    }
+    return overlays;
   }
 
   /**

@@ -7,6 +7,8 @@ import io.sinklens.family.Blueprint;
 import io.sinklens.family.Families;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.preprocessing.Tokenizer;
+import io.sinklens.tensor.Devices;
+import io.sinklens.tensor.Devices.DeviceMemory;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.io.IOException;
@@ -55,7 +57,8 @@ public record CheckpointReport(Map<String, String> lines) {
       CheckpointFolder folder, Blueprint blueprint, boolean imageTokenKnown) {
     Map<String, String> lines = new LinkedHashMap<>();
     LlamaConfig decoder = blueprint.decoder();
-    Dtype computed = LoadedModel.dtype("auto", folder.storedDtype());
+    Device device = Devices.resolve("auto");
+    Dtype computed = LoadedModel.dtype("auto", folder.storedDtype(), device);
     Optional<ModelPreset> preset = ModelPreset.choose("auto", blueprint);
     lines.put("checkpoint", folder.path().toString());
     lines.put("family", blueprint.family());
@@ -110,13 +113,15 @@ public record CheckpointReport(Map<String, String> lines) {
                         + known.sinkThreshold())
             .orElse(
                 "unknown; give --sink-dimensions, or find them with discover-sinks, which a later version brings"));
-    lines.put("memory", memory(blueprint, folder.storedDtype(), computed));
+    lines.put("device", Devices.name(device));
+    lines.put("memory", memory(blueprint, folder.storedDtype(), computed, device));
     lines.put(
         "files",
         "%d tensors, %s"
             .formatted(
                 folder.tensors().size(),
-                size(folder.tensors().values().stream().mapToLong(TensorInfo::bytes).sum())));
+                ByteSizes.show(
+                    folder.tensors().values().stream().mapToLong(TensorInfo::bytes).sum())));
     lines.put("fingerprint", folder.fingerprint());
     return lines;
   }
@@ -131,21 +136,19 @@ public record CheckpointReport(Map<String, String> lines) {
   }
 
   /** What weights, keys and values need, against what is free. */
-  static String memory(Blueprint blueprint, Dtype stored, Dtype computed) {
-    LlamaConfig decoder = blueprint.decoder();
-    long weights = blueprint.parameters() * computed.bytes();
-    long token =
-        2L
-            * decoder.numHiddenLayers()
-            * decoder.numKeyValueHeads()
-            * decoder.headDim()
-            * computed.bytes();
+  static String memory(Blueprint blueprint, Dtype stored, Dtype computed, Device device) {
+    Optional<Long> free =
+        device.isGpu() ? Devices.memory(device).map(DeviceMemory::free) : available();
+    String weights =
+        device.isGpu()
+            ? "copied"
+            : stored == computed ? "mapped from the files" : "converted from " + name(stored);
     return "weights %s (%s), keys and values %s per 1000 tokens; free %s"
         .formatted(
-            size(weights),
-            stored == computed ? "mapped from the files" : "converted from " + name(stored),
-            size(1000 * token),
-            available().map(CheckpointReport::size).orElse("unknown"));
+            ByteSizes.show(DeviceBudget.weightBytes(blueprint, computed)),
+            weights,
+            ByteSizes.show(1000 * DeviceBudget.bytesPerToken(blueprint.decoder(), computed)),
+            free.map(ByteSizes::show).orElse("unknown"));
   }
 
   /** What the system could give without swapping, where it says so. */
@@ -162,17 +165,6 @@ public record CheckpointReport(Map<String, String> lines) {
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read " + description, e);
     }
-  }
-
-  private static String size(long bytes) {
-    String[] units = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-    double amount = bytes;
-    int unit = 0;
-    while (amount >= 1024 && unit < units.length - 1) {
-      amount /= 1024;
-      unit++;
-    }
-    return String.format(Locale.ROOT, unit == 0 ? "%.0f %s" : "%.1f %s", amount, units[unit]);
   }
 
   private static String name(Dtype dtype) {

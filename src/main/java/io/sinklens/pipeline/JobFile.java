@@ -206,7 +206,7 @@ public final class JobFile {
     return new Generation(
         generation.integer("max-new-tokens", Generation.DEFAULT_MAX_NEW_TOKENS),
         generation.integer("min-new-tokens", 0),
-        generation.integer("batch-tokens", 16_384),
+        generation.optionalInteger("batch-tokens"),
         generation.texts("answer-choices", List.of()),
         generation.integer("top-logprobs", 0));
   }

@@ -11,6 +11,7 @@ import io.sinklens.preprocessing.Piece;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.PromptTemplate;
 import io.sinklens.preprocessing.Tokenizer;
+import io.sinklens.tensor.Devices;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.io.IOException;
@@ -54,7 +55,7 @@ final class LoadedModel implements AutoCloseable {
             settings.path(),
             folder.fingerprint(),
             network.dtype().name().toLowerCase(Locale.ROOT),
-            "cpu",
+            Devices.name(network.operators().manager().getDevice()),
             preset.map(ModelPreset::name).orElse(null),
             preset.map(ModelPreset::sinkDimensions).orElse(List.of()),
             preset.map(ModelPreset::sinkThreshold).orElse(null),
@@ -72,9 +73,11 @@ final class LoadedModel implements AutoCloseable {
     template(settings, blueprint);
     imageRule(settings, blueprint);
     ModelPreset.choose(settings.preset(), blueprint);
-    Dtype dtype = dtype(settings.dtype(), folder.storedDtype());
+    Device device = Devices.resolve(settings.device());
+    Dtype dtype = dtype(settings.dtype(), folder.storedDtype(), device);
+    DeviceBudget.requireRoom(blueprint, dtype, device);
     Tokenizer tokenizer = blueprint.openTokenizer();
-    Operators operators = Operators.load(Device.cpu());
+    Operators operators = Operators.load(device);
     try {
       VisionLanguageModel network = blueprint.load(operators, dtype);
       return new LoadedModel(blueprint, network, tokenizer, settings, folder);
@@ -139,13 +142,24 @@ final class LoadedModel implements AutoCloseable {
     tokenizer.close();
   }
 
-  /** The type to compute in: 16-bit checkpoints in bfloat16 where the processor can. */
-  static Dtype dtype(String setting, Dtype stored) {
+  /** The type to compute in: a GPU's is the checkpoint's, a processor's bfloat16 where it can. */
+  static Dtype dtype(String setting, Dtype stored, Device device) {
     return switch (setting) {
       case "float32" -> Dtype.FLOAT32;
       case "bfloat16" -> Dtype.BFLOAT16;
-      default -> stored != Dtype.FLOAT32 && processorHasBfloat16() ? Dtype.BFLOAT16 : Dtype.FLOAT32;
+      case "float16" -> {
+        if (!device.isGpu()) {
+          throw new IllegalArgumentException(
+              "Cannot compute in float16 on the processor; model.dtype bfloat16 and float32 can");
+        }
+        yield Dtype.FLOAT16;
+      }
+      default -> device.isGpu() ? stored : onProcessor(stored);
     };
+  }
+
+  private static Dtype onProcessor(Dtype stored) {
+    return stored != Dtype.FLOAT32 && processorHasBfloat16() ? Dtype.BFLOAT16 : Dtype.FLOAT32;
   }
 
   private static boolean processorHasBfloat16() {

@@ -93,7 +93,13 @@ public final class ModelAnnotator implements Annotator {
             generation.answerChoices(),
             config.numHiddenLayers(),
             config.numAttentionHeads());
-    engine = new Engine(model.network(), rules, generation.batchTokens(), times);
+    Integer stated = generation.batchTokens();
+    int batchTokens =
+        stated != null
+            ? stated
+            : DeviceBudget.tokens(
+                config, model.network().dtype(), model.network().operators().manager().getDevice());
+    engine = new Engine(model.network(), rules, batchTokens, times);
     preparing =
         Executors.newFixedThreadPool(
             Math.max(1, Runtime.getRuntime().availableProcessors() / 2), daemon("prepare"));

@@ -1,5 +1,6 @@
 package io.sinklens.pipeline;
 
+import ai.djl.Device;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.dataset.RowFailedException;
 import io.sinklens.family.Blueprint;
@@ -9,6 +10,8 @@ import io.sinklens.preprocessing.Prompt;
 import io.sinklens.preprocessing.PromptEncoder;
 import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.preprocessing.Tokenizer;
+import io.sinklens.tensor.Devices;
+import io.sinklens.tensor.Dtype;
 import java.util.List;
 import java.util.Optional;
 
@@ -58,13 +61,16 @@ public record RunForecast(int prefixTokens, double ownTokens, String memory) {
         }
       }
     }
+    Device device = Devices.planned(settings.model().device());
+    Dtype stored = folder.storedDtype();
     return new RunForecast(
         prefixTokens,
         prompts == 0 ? 0 : (double) ownTokens / prompts,
         CheckpointReport.memory(
             blueprint,
-            folder.storedDtype(),
-            LoadedModel.dtype(settings.model().dtype(), folder.storedDtype())));
+            stored,
+            LoadedModel.dtype(settings.model().dtype(), stored, device),
+            device));
   }
 
   /** Those of a usual photograph; with some rules they depend on the image. */

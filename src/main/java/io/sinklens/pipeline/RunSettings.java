@@ -1,5 +1,6 @@
 package io.sinklens.pipeline;
 
+import io.sinklens.tensor.Devices;
 import java.io.Serializable;
 import java.util.HashSet;
 import java.util.List;
@@ -104,8 +105,8 @@ public record RunSettings(
    * @param imageRule {@code auto}, or the name of an image rule of the model's family
    * @param exif {@code auto}, {@code apply} or {@code ignore}
    * @param visionPath folder of the vision encoder, for a checkpoint that holds none, else null
-   * @param device {@code auto} or {@code cpu}
-   * @param dtype {@code auto}, {@code float32} or {@code bfloat16}
+   * @param device {@code auto}, {@code cpu}, {@code gpu} or {@code gpu:N}
+   * @param dtype {@code auto}, {@code float32}, {@code bfloat16}, or on a GPU {@code float16}
    * @param promptSuffix appended to every question
    */
   public record Model(
@@ -122,8 +123,11 @@ public record RunSettings(
 
     public Model {
       requireOneOf("model.exif", exif, "auto", "apply", "ignore");
-      requireOneOf("model.device", device, "auto", "cpu");
-      requireOneOf("model.dtype", dtype, "auto", "float32", "bfloat16");
+      if (!Devices.SETTING.matcher(device).matches()) {
+        throw new IllegalArgumentException(
+            "model.device must be auto, cpu, gpu or gpu:N, not " + device);
+      }
+      requireOneOf("model.dtype", dtype, "auto", "float32", "float16", "bfloat16");
     }
   }
 
@@ -133,14 +137,14 @@ public record RunSettings(
    * @param maxNewTokens the longest answer, stop token included, above 0
    * @param minNewTokens tokens before which no stop token is chosen, 0 to {@code maxNewTokens}
    * @param batchTokens tokens of prompts and answers that run together, above 0; a row that is
-   *     longer runs alone
+   *     longer runs alone; null for as many as the device has room for
    * @param answerChoices answers whose first-token probabilities to store, possibly none
    * @param topLogprobs most probable tokens to store for every answer token, 0 to 20
    */
   public record Generation(
       int maxNewTokens,
       int minNewTokens,
-      int batchTokens,
+      @Nullable Integer batchTokens,
       List<String> answerChoices,
       int topLogprobs)
       implements Serializable {
@@ -157,7 +161,9 @@ public record RunSettings(
             "generation.min-new-tokens must not be above generation.max-new-tokens, %d, but is %d"
                 .formatted(maxNewTokens, minNewTokens));
       }
-      requireAtLeast("generation.batch-tokens", batchTokens, 1);
+      if (batchTokens != null) {
+        requireAtLeast("generation.batch-tokens", batchTokens, 1);
+      }
       requireAtLeast("generation.top-logprobs", topLogprobs, 0);
       if (topLogprobs > 20) {
         throw new IllegalArgumentException(

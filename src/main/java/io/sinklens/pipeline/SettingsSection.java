@@ -180,11 +180,16 @@ record SettingsSection(String path, String kind, ObjectNode node) {
   }
 
   int integer(String key, int ifAbsent) {
+    Integer number = optionalInteger(key);
+    return number == null ? ifAbsent : number;
+  }
+
+  @Nullable Integer optionalInteger(String key) {
     JsonNode value = value(key);
     if (value != null && !value.isInt()) {
       throw wrong(key, "a whole number", value);
     }
-    return value == null ? ifAbsent : value.intValue();
+    return value == null ? null : value.intValue();
   }
 
   long whole(String key, long ifAbsent) {

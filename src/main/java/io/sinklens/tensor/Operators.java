@@ -62,9 +62,35 @@ public final class Operators implements AutoCloseable {
     return manager;
   }
 
-  /** Prepares the calling thread: nothing here is ever differentiated. */
+  /** Waits until an array is there; a device works on while the calling thread goes ahead. */
+  public void await(NDArray x) {
+    if (areOnGpu()) {
+      run(x, "first", x).toFloatArray();
+    }
+  }
+
+  /** Computes a little and waits for it; fails with what torch says where the device does not. */
+  void requireWorking() {
+    enterThread();
+    try (NDManager scope = manager.newSubManager()) {
+      softmax(scope.create(new float[] {0, 0}, new Shape(1, 2))).toFloatArray();
+    }
+  }
+
+  /** Whether they run on a GPU, which works on while the calling thread goes ahead. */
+  public boolean areOnGpu() {
+    return manager.getDevice().isGpu();
+  }
+
+  /**
+   * Prepares the calling thread: nothing here is ever differentiated, nor compiled for each new
+   * shape, as torch would on a GPU.
+   */
   public void enterThread() {
     JniUtils.setGradMode(false);
+    if (areOnGpu()) {
+      JniUtils.setGraphExecutorOptimize(false);
+    }
   }
 
   /** The file as a row of elements, mapped without reading it; belongs to {@link #manager()}. */
@@ -82,9 +108,19 @@ public final class Operators implements AutoCloseable {
     return run(x, "to", x, Long.valueOf(dtype.torchNumber()));
   }
 
+  /** The same numbers on the device of these operators. */
+  public NDArray move(NDArray x) {
+    return run(x, "move", x, torchName(manager.getDevice()));
+  }
+
   /** Memory for numbers to come, of a type DJL may not know, in the given manager. */
   public NDArray empty(NDManager owner, Shape shape, Dtype dtype) {
-    return run((PtNDManager) owner, "empty", shape.getShape(), Long.valueOf(dtype.torchNumber()));
+    return run(
+        (PtNDManager) owner,
+        "empty",
+        shape.getShape(),
+        Long.valueOf(dtype.torchNumber()),
+        torchName(manager.getDevice()));
   }
 
   /** {@code x · weightᵀ}: {@code [..., in]} and {@code [out, in]} to {@code [..., out]}. */
@@ -611,6 +647,10 @@ public final class Operators implements AutoCloseable {
         }
       }
     }
+  }
+
+  private static String torchName(Device device) {
+    return device.isGpu() ? "cuda:" + device.getDeviceId() : "cpu";
   }
 
   private static IValue value(Object operand) {

@@ -21,6 +21,14 @@ class Operators(Module):
   def to(self: __torch__.Operators, x: Tensor, dtype: int) -> Tensor:
     return torch.to(x, dtype, False, False, None)
 
+  # The same numbers of the same dtype on a device such as "cuda:0".
+  def move(self: __torch__.Operators, x: Tensor, device: str) -> Tensor:
+    return torch.to(x, torch.device(device), ops.prim.dtype(x), False, False, None)
+
+  # The first number, float32.
+  def first(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.to(torch.select(torch.flatten(x, 0, -1), 0, 0), 6, False, False, None)
+
   # --- Layers
 
   def linear(self: __torch__.Operators, x: Tensor, weight: Tensor) -> Tensor:
@@ -99,10 +107,25 @@ class Operators(Module):
     return torch.embedding(weight, ids, -1, False, False)
 
   def patches(self: __torch__.Operators, pixels: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, None, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
+    return self.convolve(pixels, weight, None, stride)
 
   def patches_bias(self: __torch__.Operators, pixels: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    return torch.transpose(torch.flatten(torch.conv2d(pixels, weight, bias, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
+    return self.convolve(pixels, weight, bias, stride)
+
+  # A convolution whose windows do not overlap: pixels [R, C, height, width], weight [hidden, C, stride, stride]
+  # to [R, patches, hidden]. On a GPU it is a product, since cuDNN rounds float32 to TF32 unless told not to.
+  def convolve(self: __torch__.Operators, pixels: Tensor, weight: Tensor, bias: Optional[Tensor], stride: int) -> Tensor:
+    if ops.prim.is_cuda(pixels):
+      R, C, height, width = torch.size(pixels)
+      rows = torch.floordiv(height, stride)
+      columns = torch.floordiv(width, stride)
+      inside = torch.slice(torch.slice(pixels, 2, 0, torch.mul(rows, stride), 1), 3, 0, torch.mul(columns, stride), 1)
+      blocks = torch.permute(torch.reshape(inside, [R, C, rows, stride, columns, stride]), [0, 2, 4, 1, 3, 5])
+      windows = torch.reshape(blocks, [R, torch.mul(rows, columns), torch.mul(C, torch.mul(stride, stride))])
+      y = torch.linear(windows, torch.flatten(weight, 1, -1), bias)
+    else:
+      y = torch.transpose(torch.flatten(torch.conv2d(pixels, weight, bias, [stride, stride], [0, 0], [1, 1], 1), 2, -1), 1, 2)
+    return y
 
   # Patches token by token: pixels [1, C, height, width], M x M patches a token, each patch_size high
   # and wide and repeated for every frame: [1, patches, C * frames * patch_size * patch_size].
@@ -183,10 +206,14 @@ class Operators(Module):
 
   # --- Rotary position embedding
 
+  # Made on the CPU wherever they are used, as transformers makes them.
+  def frequencies(self: __torch__.Operators, theta: float, exponents: Tensor, positions: Tensor) -> Tensor:
+    return torch.to(torch.reciprocal(torch.pow(theta, exponents)), ops.prim.device(positions), 6, False, False, None)
+
   # Angles of positions [...] for half the head size, doubled: [..., D], float32.
   def rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, head_size: int) -> Tensor:
     exponents = torch.div(torch.arange(0, head_size, 2, dtype=6, layout=None, device=None, pin_memory=None), head_size)
-    frequencies = torch.reciprocal(torch.pow(theta, exponents))
+    frequencies = self.frequencies(theta, exponents, positions)
     angles = torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies)
     return torch.cat([angles, angles], -1)
 
@@ -195,7 +222,7 @@ class Operators(Module):
   def sectioned_rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, sections: List[int]) -> Tensor:
     D = torch.mul(torch.add(torch.add(sections[0], sections[1]), sections[2]), 2)
     exponents = torch.div(torch.arange(0, D, 2, dtype=6, layout=None, device=None, pin_memory=None), D)
-    frequencies = torch.reciprocal(torch.pow(theta, exponents))
+    frequencies = self.frequencies(theta, exponents, positions)
     angles = torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies)
     parts = torch.split_with_sizes(angles, sections, -1)
     chosen = torch.cat([torch.select(parts[0], 0, 0), torch.select(parts[1], 0, 1), torch.select(parts[2], 0, 2)], -1)
@@ -206,7 +233,7 @@ class Operators(Module):
   def plane_rope_angles(self: __torch__.Operators, positions: Tensor, theta: float, head_size: int) -> Tensor:
     half = torch.floordiv(head_size, 2)
     exponents = torch.div(torch.arange(0, half, 2, dtype=6, layout=None, device=None, pin_memory=None), half)
-    frequencies = torch.reciprocal(torch.pow(theta, exponents))
+    frequencies = self.frequencies(theta, exponents, positions)
     angles = torch.flatten(torch.mul(torch.unsqueeze(torch.to(positions, 6, False, False, None), -1), frequencies), 1, -1)
     return torch.cat([angles, angles], -1)
 
@@ -262,14 +289,40 @@ class Operators(Module):
     sums = torch.reshape(torch.matmul(folded, self.widened(torch.slice(values, 1, 0, T, 1))), [K, G, Q, D])
     return torch.to(torch.reshape(torch.permute(sums, [2, 0, 1, 3]), [Q, torch.mul(H, D)]), ops.prim.dtype(values), False, False, None)
 
+  # Whether a GPU's fused kernel computes the attention of x; not in float32, the type of parity, which is
+  # written out everywhere.
+  def is_fused(self: __torch__.Operators, x: Tensor) -> bool:
+    return torch.__and__(ops.prim.is_cuda(x), torch.ne(ops.prim.dtype(x), 6))
+
+  # The fused kernel on q[begin:end], of which in causal order the last sees all keys: [Q, H * D].
+  def fused_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, T: int, causal: bool, scale: float) -> Tensor:
+    Q = torch.sub(end, begin)
+    queries = torch.unsqueeze(torch.slice(q, 0, begin, end, 1), 0)
+    k = torch.unsqueeze(torch.transpose(torch.slice(keys, 1, 0, T, 1), 0, 1), 0)
+    v = torch.unsqueeze(torch.transpose(torch.slice(values, 1, 0, T, 1), 0, 1), 0)
+    outputs, _, _0, _1, _2 = torch._flash_attention_forward(queries, k, v, None, None, Q, T, 0., causal, False, scale=scale)
+    return torch.reshape(outputs, [Q, -1])
+
   # Every query to the keys its mask leaves: [Q, H * D].
   def attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, T: int, mask: Tensor, scale: float) -> Tensor:
-    scores = self.attention_scores(q, begin, end, keys, T, mask, scale)
-    return self.weighted_values(torch.softmax(scores, -1, dtype=None), values)
+    if torch.__and__(self.is_fused(q), torch.ne(torch.size(mask, 1), T)):
+      outputs = self.fused_attend(q, begin, end, keys, values, T, False, scale)
+    else:
+      scores = self.attention_scores(q, begin, end, keys, T, mask, scale)
+      outputs = self.weighted_values(torch.softmax(scores, -1, dtype=None), values)
+    return outputs
 
   # The first query to the keys up to a slot, the second to one more, and so on, a block of queries at a
   # time.
   def causal_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, slot: int, scale: float, block: int) -> Tensor:
+    if self.is_fused(q):
+      T = torch.sub(torch.add(slot, end), begin)
+      outputs = self.fused_attend(q, begin, end, keys, values, T, True, scale)
+    else:
+      outputs = self.causal_blocks(q, begin, end, keys, values, slot, scale, block)
+    return outputs
+
+  def causal_blocks(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, slot: int, scale: float, block: int) -> Tensor:
     dtype = ops.prim.dtype(q)
     device = ops.prim.device(q)
     later = torch.triu(torch.full([block, block], -inf, dtype=dtype, layout=None, device=device, pin_memory=None), 1)
@@ -289,6 +342,13 @@ class Operators(Module):
 
   # Every query to every key, a block of queries at a time: q [R, H, S, D], k and v [R, H, T, D].
   def attention(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float, block: int) -> Tensor:
+    if self.is_fused(q):
+      outputs = torch.scaled_dot_product_attention(q, k, v, None, 0., False, scale=scale, enable_gqa=False)
+    else:
+      outputs = self.attention_blocks(q, k, v, scale, block)
+    return outputs
+
+  def attention_blocks(self: __torch__.Operators, q: Tensor, k: Tensor, v: Tensor, scale: float, block: int) -> Tensor:
     R, H, S, D = torch.size(q)
     T = torch.size(k, 2)
     queries = self.widened(torch.reshape(q, [torch.mul(R, H), S, D]))
@@ -307,8 +367,8 @@ class Operators(Module):
   # --- Key-value cache
 
   # Memory for numbers to come.
-  def empty(self: __torch__.Operators, shape: List[int], dtype: int) -> Tensor:
-    return torch.empty(shape, dtype=dtype, layout=None, device=None, pin_memory=None, memory_format=None)
+  def empty(self: __torch__.Operators, shape: List[int], dtype: int, device: str) -> Tensor:
+    return torch.empty(shape, dtype=dtype, layout=None, device=torch.device(device), pin_memory=None, memory_format=None)
 
   # The first slots [K, slots, D] of keys or values, in memory of their own.
   def copy_slots(self: __torch__.Operators, keys: Tensor, end: int) -> Tensor:

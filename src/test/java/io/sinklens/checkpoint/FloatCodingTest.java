@@ -2,11 +2,11 @@ package io.sinklens.checkpoint;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -44,7 +44,7 @@ class FloatCodingTest {
   @Test
   void roundsAsTorchDoes() {
     float[] values = values();
-    try (Operators operators = Operators.load(Device.cpu());
+    try (Operators operators = Operators.load(TestDevice.get());
         NDManager manager = operators.manager().newSubManager()) {
       for (Dtype dtype : Dtype.values()) {
         NDArray narrow = operators.to(manager.create(values), dtype);

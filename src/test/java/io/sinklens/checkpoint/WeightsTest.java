@@ -3,11 +3,11 @@ package io.sinklens.checkpoint;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
@@ -38,7 +38,7 @@ class WeightsTest {
 
   @TempDir private Path folder;
   @TempDir private Path cache;
-  private Operators operators = Operators.load(Device.cpu());
+  private Operators operators = Operators.load(TestDevice.get());
 
   @BeforeEach
   void writeConfig() {

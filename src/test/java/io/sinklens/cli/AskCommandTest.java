@@ -311,7 +311,10 @@ class AskCommandTest {
     "--min-image-attention=-0.1, 'min-image-attention must be from 0 to 1, not -0.1'",
     "--moved-share=NaN, 'moved-share must be from 0 to 1, not NaN'",
     "--max-new-tokens=0, 'generation.max-new-tokens must be at least 1, not 0'",
-    "--dtype=float16, 'model.dtype must be one of auto, float32, bfloat16, not float16'",
+    "--dtype=float64, 'model.dtype must be one of auto, float32, float16, bfloat16, not float64'",
+    "--dtype=float16, 'Cannot compute in float16 on the processor; model.dtype bfloat16 and float32 can'",
+    "--device=tpu, 'model.device must be auto, cpu, gpu or gpu:N, not tpu'",
+    "--device=gpu, 'Cannot use device gpu: libtorch 2.7.1 finds no CUDA device, or was built without CUDA'",
     "--template=chatml, 'model.template chatml is not one of family llava'",
     "--image-rule=tile, 'model.image-rule tile is not one of family llava'"
   })

@@ -3,7 +3,6 @@ package io.sinklens.family;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -36,6 +35,7 @@ import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.preprocessing.Tokenizer;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -131,7 +131,7 @@ class InternVlCheckpointTest {
   }
 
   private static float[] imageTokens(String checkpoint, Dtype dtype, PixelValues pixels) {
-    Operators operators = Operators.load(Device.cpu());
+    Operators operators = Operators.load(TestDevice.get());
     operators.enterThread();
     try (VisionLanguageModel model = golden(checkpoint).load(operators, dtype);
         NDManager manager = operators.manager().newSubManager()) {

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -19,6 +18,7 @@ import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -244,7 +244,7 @@ class QwenCheckpointTest {
     for (int i = 0; i < pixels.length; i++) {
       pixels[i] = (float) random.nextGaussian();
     }
-    Operators operators = Operators.load(Device.cpu());
+    Operators operators = Operators.load(TestDevice.get());
     operators.enterThread();
     CheckpointFolder opened = CheckpointFolder.open(TinyCheckpoint.golden(checkpoint));
     try (VisionLanguageModel model = Families.read(opened).load(operators, dtype);

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -29,6 +28,7 @@ import io.sinklens.preprocessing.PromptEncoder.Encoding;
 import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -307,7 +307,7 @@ class TilingCheckpointTest {
   })
   void packsWhatTheNetworkMakesOfEachView(String golden, String ruleName, Dtype dtype)
       throws RowFailedException {
-    Operators operators = Operators.load(Device.cpu());
+    Operators operators = Operators.load(TestDevice.get());
     operators.enterThread();
     Blueprint blueprint = read(TinyCheckpoint.golden(golden));
     AnyResolution rule = (AnyResolution) blueprint.imageRule(ruleName).orElseThrow();

@@ -4,11 +4,11 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withPrecision;
 import static org.assertj.core.api.Assertions.within;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -34,7 +34,7 @@ class RedistributionTest {
 
   @BeforeAll
   static void load() {
-    operators = Operators.load(Device.cpu());
+    operators = Operators.load(TestDevice.get());
     operators.enterThread();
   }
 

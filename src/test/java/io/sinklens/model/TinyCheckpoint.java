@@ -1,6 +1,5 @@
 package io.sinklens.model;
 
-import ai.djl.Device;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
@@ -9,6 +8,7 @@ import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.family.Families;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -51,7 +51,7 @@ public final class TinyCheckpoint {
 
   /** Any checkpoint as a network in float32. */
   public static VisionLanguageModel load(Path folder) {
-    Operators operators = Operators.load(Device.cpu());
+    Operators operators = Operators.load(TestDevice.get());
     operators.enterThread();
     try {
       return Families.read(CheckpointFolder.open(folder)).load(operators, Dtype.FLOAT32);

@@ -11,6 +11,7 @@ import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Variant;
 import io.sinklens.result.Annotation;
 import io.sinklens.result.Outcome;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -158,7 +159,7 @@ class BatchInvarianceTest {
                   rule,
                   "auto",
                   vision.isTextual() ? GOLDEN.resolve(vision.asText()).toString() : null,
-                  "cpu",
+                  TestDevice.setting(),
                   "float32",
                   ""),
               new RunSettings.Generation(MAX_NEW_TOKENS, 0, batchTokens, List.of(), 0),

@@ -17,6 +17,7 @@ import io.sinklens.preprocessing.RgbImage;
 import io.sinklens.result.Answer;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.HeadSelection;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
@@ -438,7 +439,7 @@ class GoldenTest {
                   rule,
                   "auto",
                   visionPath == null ? null : visionPath.toString(),
-                  "cpu",
+                  TestDevice.setting(),
                   dtype,
                   ""),
               new RunSettings.Generation(MAX_NEW_TOKENS, 0, 16384, List.of(), 0),

@@ -20,6 +20,7 @@ import io.sinklens.preprocessing.ImageDecoder;
 import io.sinklens.preprocessing.PixelValues;
 import io.sinklens.result.Answer;
 import io.sinklens.result.Outcome;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -57,7 +58,7 @@ class ImageTaskTest {
                 "auto",
                 "auto",
                 null,
-                "cpu",
+                TestDevice.setting(),
                 "float32",
                 ""));
     byte[] image = Files.readAllBytes(Path.of("src/test/resources/golden/images/wide.png"));

@@ -76,7 +76,7 @@ class JobFileTest {
                     null),
                 new Output("out", List.of()),
                 new Model("model", "auto", "auto", "auto", "auto", null, "auto", "auto", ""),
-                new Generation(128, 0, 16384, List.of(), 0),
+                new Generation(128, 0, null, List.of(), 0),
                 List.of(
                     new Variant(
                         "baseline",

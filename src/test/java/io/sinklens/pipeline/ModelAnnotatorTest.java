@@ -22,6 +22,8 @@ import io.sinklens.result.AttentionMaps;
 import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
+import io.sinklens.tensor.Devices;
+import io.sinklens.tensor.TestDevice;
 import java.awt.image.BufferedImage;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
@@ -867,7 +869,7 @@ class ModelAnnotatorTest {
       ModelFacts facts = annotator.facts();
       assertThat(facts.family()).isEqualTo("llava");
       assertThat(facts.dtype()).isEqualTo("float32");
-      assertThat(facts.device()).isEqualTo("cpu");
+      assertThat(facts.device()).isEqualTo(Devices.name(TestDevice.get()));
       assertThat(facts.preset()).isNull();
       assertThat(facts.sinkDimensions()).isEmpty();
       assertThat(facts.layers()).isEqualTo(5);
@@ -1140,7 +1142,7 @@ class ModelAnnotatorTest {
               imageRule,
               exif,
               null,
-              "cpu",
+              TestDevice.setting(),
               "float32",
               promptSuffix),
           new RunSettings.Generation(maxNewTokens, 0, batchTokens, choices, topLogprobs),

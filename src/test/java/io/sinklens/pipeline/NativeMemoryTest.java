@@ -9,6 +9,7 @@ import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.pipeline.RunSettings.Hook;
 import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Variant;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
@@ -101,7 +102,7 @@ class NativeMemoryTest {
                 "auto",
                 "auto",
                 null,
-                "cpu",
+                TestDevice.setting(),
                 "float32",
                 ""),
             new RunSettings.Generation(2, 2, 16384, List.of(), 0),

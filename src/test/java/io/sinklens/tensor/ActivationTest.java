@@ -3,7 +3,6 @@ package io.sinklens.tensor;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDManager;
 import java.util.Random;
 import org.junit.jupiter.api.AfterAll;
@@ -19,7 +18,7 @@ class ActivationTest {
 
   @BeforeAll
   static void load() {
-    operators = Operators.load(Device.cpu());
+    operators = Operators.load(TestDevice.get());
   }
 
   @AfterAll

@@ -4,7 +4,6 @@ import static io.sinklens.tensor.Doubles.shape;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.within;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -44,12 +43,12 @@ class OperatorsTest {
 
   private static Operators operators;
 
-  private NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
+  private NDManager manager = NDManager.newBaseManager(TestDevice.get(), "PyTorch");
   private Random random = new Random(1);
 
   @BeforeAll
   static void load() {
-    operators = Operators.load(Device.cpu());
+    operators = Operators.load(TestDevice.get());
   }
 
   @AfterAll

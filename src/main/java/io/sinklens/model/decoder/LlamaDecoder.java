@@ -183,7 +183,7 @@ public final class LlamaDecoder {
           layers.get(i).multiply(all, last ? answering : all, scratch);
         }
       }
-      operators.linear(answering, head);
+      operators.await(operators.linear(answering, head));
     }
   }
 

@@ -3,7 +3,6 @@ package io.sinklens.model.decoder;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withPrecision;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -15,6 +14,7 @@ import io.sinklens.model.decoder.LlamaConfig.Rope;
 import io.sinklens.tensor.Activation;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -46,7 +46,7 @@ class GroupedProjectionTest {
   private static final int[] VALUES = {6, 7, 14, 15};
 
   @TempDir Path folder;
-  private final Operators operators = Operators.load(Device.cpu());
+  private final Operators operators = Operators.load(TestDevice.get());
 
   @BeforeEach
   void enterThread() {

@@ -2,7 +2,6 @@ package io.sinklens.model.decoder;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import io.sinklens.model.decoder.AttentionHook.Point;
@@ -11,6 +10,7 @@ import io.sinklens.model.decoder.LlamaConfig.Rope;
 import io.sinklens.tensor.Activation;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Set;
@@ -34,7 +34,7 @@ class HookSequenceTest {
           false,
           Projection.PLAIN);
 
-  private final Operators operators = Operators.load(Device.cpu());
+  private final Operators operators = Operators.load(TestDevice.get());
   private final NDManager manager = operators.manager();
   private final Segment segment = segment();
   private final List<String> calls = new ArrayList<>();

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.withPrecision;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.DataType;
@@ -15,6 +14,7 @@ import io.sinklens.checkpoint.Weights;
 import io.sinklens.model.projector.ShuffleProjector.Order;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -34,7 +34,7 @@ class ShuffleProjectorTest {
   private static final float FAR_OUT = 20;
 
   @TempDir Path folder;
-  private final Operators operators = Operators.load(Device.cpu());
+  private final Operators operators = Operators.load(TestDevice.get());
 
   @BeforeEach
   void writeWeights() throws IOException {

@@ -4,13 +4,13 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.within;
 
-import ai.djl.Device;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.model.vision.TileWindow;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.TestDevice;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.IntUnaryOperator;
@@ -28,11 +28,11 @@ class TilePackerTest {
   private static final int ROW_END = -7;
   private static Operators operators;
 
-  private final NDManager manager = NDManager.newBaseManager(Device.cpu(), "PyTorch");
+  private final NDManager manager = NDManager.newBaseManager(TestDevice.get(), "PyTorch");
 
   @BeforeAll
   static void load() {
-    operators = Operators.load(Device.cpu());
+    operators = Operators.load(TestDevice.get());
     operators.enterThread();
   }
 

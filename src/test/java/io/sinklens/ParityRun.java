@@ -1,0 +1,48 @@
+package io.sinklens;
+
+import static org.junit.platform.engine.discovery.ClassNameFilter.includeClassNamePatterns;
+import static org.junit.platform.engine.discovery.DiscoverySelectors.selectClass;
+
+import java.io.PrintWriter;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.List;
+import org.junit.platform.launcher.Launcher;
+import org.junit.platform.launcher.LauncherDiscoveryRequest;
+import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
+import org.junit.platform.launcher.core.LauncherFactory;
+import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
+import org.junit.platform.launcher.listeners.TestExecutionSummary;
+
+/** Runs the tests that hold networks and engine against golden files, where there is no Maven. */
+public final class ParityRun {
+  private static final List<String> ALL =
+      List.of(
+          "io.sinklens.tensor.OperatorsTest",
+          "io.sinklens.model.decoder.LlamaDecoderTest",
+          "io.sinklens.model.decoder.GroupedProjectionTest",
+          "io.sinklens.intervention.RedistributionTest",
+          "io.sinklens.pipeline.GoldenTest",
+          "io.sinklens.pipeline.BatchInvarianceTest");
+
+  private ParityRun() {}
+
+  /** Runs all of them, or those named; the process ends with 1 where one fails. */
+  public static void main(String[] names) {
+    List<String> chosen = names.length == 0 ? ALL : Arrays.asList(names);
+    LauncherDiscoveryRequest request =
+        LauncherDiscoveryRequestBuilder.request()
+            .selectors(chosen.stream().map(name -> selectClass(name)).toList())
+            .filters(includeClassNamePatterns(".*"))
+            .build();
+    Launcher launcher = LauncherFactory.create();
+    SummaryGeneratingListener listener = new SummaryGeneratingListener();
+    launcher.execute(request, listener);
+    TestExecutionSummary summary = listener.getSummary();
+    PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
+    summary.printFailuresTo(out, 12);
+    summary.printTo(out);
+    System.exit(
+        summary.getTotalFailureCount() == 0 && summary.getTestsSucceededCount() > 0 ? 0 : 1);
+  }
+}
