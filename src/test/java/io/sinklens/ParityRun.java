@@ -7,8 +7,11 @@ import java.io.PrintWriter;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.List;
+import org.junit.platform.engine.TestExecutionResult;
 import org.junit.platform.launcher.Launcher;
 import org.junit.platform.launcher.LauncherDiscoveryRequest;
+import org.junit.platform.launcher.TestExecutionListener;
+import org.junit.platform.launcher.TestIdentifier;
 import org.junit.platform.launcher.core.LauncherDiscoveryRequestBuilder;
 import org.junit.platform.launcher.core.LauncherFactory;
 import org.junit.platform.launcher.listeners.SummaryGeneratingListener;
@@ -27,6 +30,17 @@ public final class ParityRun {
 
   private ParityRun() {}
 
+  /** Tells the end of each test as it comes, so that a run that is stopped has said something. */
+  private static final class Progress implements TestExecutionListener {
+    @Override
+    public void executionFinished(TestIdentifier test, TestExecutionResult result) {
+      if (test.isTest()) {
+        System.out.println(
+            result.getStatus() + " " + test.getUniqueId().replaceAll(".*class:", ""));
+      }
+    }
+  }
+
   /** Runs all of them, or those named; the process ends with 1 where one fails. */
   public static void main(String[] names) {
     List<String> chosen = names.length == 0 ? ALL : Arrays.asList(names);
@@ -37,7 +51,7 @@ public final class ParityRun {
             .build();
     Launcher launcher = LauncherFactory.create();
     SummaryGeneratingListener listener = new SummaryGeneratingListener();
-    launcher.execute(request, listener);
+    launcher.execute(request, listener, new Progress());
     TestExecutionSummary summary = listener.getSummary();
     PrintWriter out = new PrintWriter(System.out, true, StandardCharsets.UTF_8);
     summary.printFailuresTo(out, 12);

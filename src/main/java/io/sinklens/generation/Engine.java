@@ -14,6 +14,7 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.locks.Condition;
 import java.util.concurrent.locks.ReentrantLock;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Answers requests from any number of threads on one device, with one thread of its own.
@@ -44,6 +45,7 @@ public final class Engine implements AutoCloseable {
   private final Condition changed = lock.newCondition();
   private long budget;
   private boolean closed;
+  private @Nullable DeviceLostException lost;
 
   /** A request, at most how many own tokens it may hold at once, and who waits for it. */
   private record Waiting(Request request, int ownTokens, CompletableFuture<Answers> answers) {}
@@ -69,7 +71,8 @@ public final class Engine implements AutoCloseable {
   /**
    * Hands in a request; waits while too many others do.
    *
-   * @return its answers to come, or {@link OutOfDeviceMemoryException}, or what else went wrong
+   * @return its answers to come, or {@link OutOfDeviceMemoryException}, or {@link
+   *     DeviceLostException}, or what else went wrong
    */
   public CompletableFuture<Answers> submit(Request request) {
     CompletableFuture<Answers> answers = new CompletableFuture<>();
@@ -79,7 +82,8 @@ public final class Engine implements AutoCloseable {
         changed.awaitUninterruptibly();
       }
       if (closed) {
-        answers.completeExceptionally(new CancellationException("The engine is closed"));
+        answers.completeExceptionally(
+            lost == null ? new CancellationException("The engine is closed") : lost);
       } else {
         queue.add(new Waiting(request, request.ownTokens(rules.maxNewTokens()), answers));
         changed.signalAll();
@@ -124,12 +128,27 @@ public final class Engine implements AutoCloseable {
       } catch (RuntimeException | Error e) {
         if (isOutOfMemory(e)) {
           retreat(e);
+        } else if (isDeviceLost(e)) {
+          lose(e);
         } else {
           fail(e);
         }
       }
     }
-    fail(new CancellationException("The engine is closed"));
+    fail(lost == null ? new CancellationException("The engine is closed") : lost);
+  }
+
+  /** Stops taking requests, since the device answers none any more. */
+  private void lose(Throwable cause) {
+    lock.lock();
+    try {
+      lost =
+          new DeviceLostException("The device is lost to this process: " + firstLine(cause), cause);
+      closed = true;
+      changed.signalAll();
+    } finally {
+      lock.unlock();
+    }
   }
 
   /** Waits for work and takes in what there is room for; false when the engine has been closed. */
@@ -213,6 +232,7 @@ public final class Engine implements AutoCloseable {
     List<Waiting> again = new ArrayList<>(underWay.values());
     long tokens = batch.tokens();
     batch.close();
+    model.operators().freeUnused();
     underWay.clear();
     if (again.size() == 1) {
       again = halved(again.get(0), e).stream().toList();
@@ -263,8 +283,16 @@ public final class Engine implements AutoCloseable {
         && (message.contains("not enough memory") || message.contains("out of memory"));
   }
 
+  /** CUDA repeats most of its errors at every later call of the process. */
+  private static boolean isDeviceLost(Throwable e) {
+    return e instanceof EngineException && String.valueOf(e.getMessage()).contains("CUDA error");
+  }
+
   private static OutOfDeviceMemoryException outOfMemory(Throwable e) {
-    String message = String.valueOf(e.getMessage()).strip().lines().findFirst().orElse("");
-    return new OutOfDeviceMemoryException(message, e);
+    return new OutOfDeviceMemoryException(firstLine(e), e);
+  }
+
+  private static String firstLine(Throwable e) {
+    return String.valueOf(e.getMessage()).strip().lines().findFirst().orElse("");
   }
 }

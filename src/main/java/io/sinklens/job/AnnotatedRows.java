@@ -4,6 +4,7 @@ import static org.apache.spark.sql.functions.col;
 
 import io.sinklens.dataset.Question;
 import io.sinklens.pipeline.AnnotatorFactory;
+import io.sinklens.pipeline.AnnotatorLostException;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.result.Annotation;
 import io.sinklens.table.AnnotationTable;
@@ -18,6 +19,7 @@ import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
 import org.apache.spark.sql.Dataset;
@@ -160,6 +162,9 @@ final class AnnotatedRows {
     }
   }
 
+  private static final String DRIVER =
+      "driver"; // What Spark calls the only process of a local run.
+
   private record Annotated(
       Iterator<Annotation> annotations, Waiting waiting, @Nullable Counters counters)
       implements Iterator<Row> {
@@ -175,11 +180,23 @@ final class AnnotatedRows {
 
     @Override
     public Row next() {
-      Annotation annotation = annotations.next();
+      Annotation annotation = pull();
       if (counters != null) {
         counters.count(annotation);
       }
       return waiting.row(annotation);
+    }
+
+    /** Ends an executor that can annotate no more, so that Spark puts another in its place. */
+    private Annotation pull() {
+      try {
+        return annotations.next();
+      } catch (AnnotatorLostException e) {
+        if (SparkEnv.get().executorId().equals(DRIVER)) {
+          throw e; // A local run has no other process.
+        }
+        throw new InternalError(e.getMessage(), e);
+      }
     }
   }
 

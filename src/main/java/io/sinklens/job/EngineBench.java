@@ -64,7 +64,12 @@ final class EngineBench implements AutoCloseable {
 
   /** Answers questions, those on one image behind one another, once warmed up on the first. */
   Measured measure(List<Question> questions) {
-    drain(annotator, questions.subList(0, ofImages(questions, WARM_UP_IMAGES)));
+    return measure(questions, questions.subList(0, ofImages(questions, WARM_UP_IMAGES)));
+  }
+
+  /** Answers questions, once warmed up on others. */
+  Measured measure(List<Question> questions, List<Question> warmUp) {
+    drain(annotator, warmUp);
     RunTimes before = annotator.times();
     long start = System.nanoTime();
     List<Annotation> annotations = drain(annotator, questions);
@@ -102,6 +107,7 @@ final class EngineBench implements AutoCloseable {
     machine.put("omp_num_threads", System.getenv().getOrDefault("OMP_NUM_THREADS", "unset"));
     machine.put("architecture", System.getProperty("os.arch"));
     machine.putAll(Versions.all());
+    machine.put("pytorch", Versions.libtorch());
     return machine;
   }
 

@@ -6,6 +6,8 @@ import io.sinklens.pipeline.AnnotatorSettings;
 import io.sinklens.pipeline.RunSettings;
 import java.util.HashMap;
 import java.util.Map;
+import org.apache.spark.TaskContext;
+import org.apache.spark.resource.ResourceInformation;
 
 /**
  * The annotator of this JVM, loaded once and shared by all tasks of an executor.
@@ -54,9 +56,24 @@ final class ExecutorAnnotator {
     }
   }
 
-  /** Loads the annotator, or waits for the task that does, or takes the one that is there. */
+  /**
+   * Loads the annotator, or waits for the task that does, or takes the one that is there: one for
+   * each GPU that Spark gives to tasks.
+   */
   static Lease lease(AnnotatorFactory factory, RunSettings settings) {
-    return OF_THIS_JVM.take(new Key(factory, settings.annotator()), settings);
+    RunSettings own = onTaskDevice(settings);
+    return OF_THIS_JVM.take(new Key(factory, own.annotator()), own);
+  }
+
+  /** With the GPU that Spark gave this task, where settings leave the choice. */
+  private static RunSettings onTaskDevice(RunSettings settings) {
+    TaskContext task = TaskContext.get();
+    ResourceInformation gpu = task == null ? null : task.resourcesJMap().get("gpu");
+    String device = settings.model().device();
+    boolean chosen = device.equals("cpu") || device.contains(":");
+    return gpu == null || gpu.addresses().length == 0 || chosen
+        ? settings
+        : settings.onDevice("gpu:" + gpu.addresses()[0]);
   }
 
   /** How often this JVM has loaded an annotator. */

@@ -17,6 +17,8 @@ public interface Annotator extends AutoCloseable {
   /**
    * Annotates questions lazily: for every question one annotation a variant, in the order of the
    * variants. Several threads may each pull from an iterator of their own.
+   *
+   * <p>Pulling throws {@link AnnotatorLostException} where only a new process can go on.
    */
   Iterator<Annotation> annotate(Iterator<Question> questions);
 

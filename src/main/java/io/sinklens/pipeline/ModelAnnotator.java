@@ -4,6 +4,7 @@ import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
 import io.sinklens.dataset.RowFailedException;
+import io.sinklens.generation.DeviceLostException;
 import io.sinklens.generation.Engine;
 import io.sinklens.generation.GenerationRules;
 import io.sinklens.generation.Phase;
@@ -266,6 +267,9 @@ public final class ModelAnnotator implements Annotator {
       Throwable cause = e.getCause();
       while (cause instanceof CompletionException nested && nested.getCause() != null) {
         cause = nested.getCause();
+      }
+      if (cause instanceof DeviceLostException problem) {
+        throw new AnnotatorLostException(String.valueOf(problem.getMessage()), problem);
       }
       if (cause instanceof RuntimeException problem) {
         throw problem;

@@ -42,6 +42,27 @@ public record RunSettings(
     }
   }
 
+  /** The same on another device. */
+  public RunSettings onDevice(String device) {
+    return new RunSettings(
+        input,
+        output,
+        new Model(
+            model.path(),
+            model.preset(),
+            model.template(),
+            model.imageRule(),
+            model.exif(),
+            model.visionPath(),
+            device,
+            model.dtype(),
+            model.promptSuffix()),
+        generation,
+        variants,
+        statistics,
+        run);
+  }
+
   /** The part that decides what is answered. */
   public AnnotatorSettings annotator() {
     return new AnnotatorSettings(model, generation, variants, statistics, run.maxImagePixels());

@@ -1,5 +1,6 @@
 package io.sinklens.pipeline;
 
+import ai.djl.engine.Engine;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -25,6 +26,11 @@ public final class Versions {
         .forEach(name -> versions.put(name, property(properties, name)));
     versions.put("java", Runtime.version().toString());
     return versions;
+  }
+
+  /** The version of the libtorch that is loaded, which may be another than the one it brings. */
+  public static String libtorch() {
+    return Engine.getEngine("PyTorch").getVersion();
   }
 
   /** The version of Sinklens itself. */

@@ -1,6 +1,7 @@
 package io.sinklens.tensor;
 
 import ai.djl.Device;
+import ai.djl.engine.EngineException;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
@@ -47,11 +48,18 @@ public final class Operators implements AutoCloseable {
     this.module = module;
   }
 
-  /** Compiles the operators for a device. */
+  /**
+   * Compiles the operators for a device.
+   *
+   * @throws IllegalArgumentException in one line, if the device cannot compute
+   */
   public static Operators load(Device device) {
     PtNDManager manager = (PtNDManager) NDManager.newBaseManager(device, "PyTorch");
     try (InputStream archive = new ByteArrayInputStream(archive(text()))) {
-      return new Operators(manager, JniUtils.loadModule(manager, archive, false, false));
+      Operators operators =
+          new Operators(manager, JniUtils.loadModule(manager, archive, false, false));
+      operators.requireWorking();
+      return operators;
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot compile " + RESOURCE, e);
     }
@@ -69,11 +77,21 @@ public final class Operators implements AutoCloseable {
     }
   }
 
-  /** Computes a little and waits for it; fails with what torch says where the device does not. */
-  void requireWorking() {
+  /** Computes a little on a GPU, which may be none of the numbers that are there. */
+  private void requireWorking() {
+    if (!areOnGpu()) {
+      return;
+    }
     enterThread();
     try (NDManager scope = manager.newSubManager()) {
       softmax(scope.create(new float[] {0, 0}, new Shape(1, 2))).toFloatArray();
+    } catch (EngineException e) {
+      close();
+      String message = String.valueOf(e.getMessage()).strip();
+      throw new IllegalArgumentException(
+          "Cannot use device %s: %s"
+              .formatted(Devices.name(manager.getDevice()), message.lines().findFirst().orElse("")),
+          e);
     }
   }
 
@@ -625,6 +643,14 @@ public final class Operators implements AutoCloseable {
   public void close() {
     module.close();
     manager.close();
+    freeUnused();
+  }
+
+  /** Gives memory that torch keeps for arrays to come back to a GPU. */
+  public void freeUnused() {
+    if (areOnGpu()) {
+      JniUtils.emptyCudaCache();
+    }
   }
 
   private NDArray run(NDArray owner, String operator, Object... operands) {

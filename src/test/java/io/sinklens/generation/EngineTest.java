@@ -823,6 +823,31 @@ class EngineTest {
     assertThat(sizes.subList(last + 1, sizes.size())).contains(2);
   }
 
+  /** CUDA repeats such an error at every call, so nothing can be answered in this process. */
+  @Test
+  void isLostOnceTheDeviceIs() {
+    Random random = new Random(57);
+    ImageInput image = image(random);
+    AttentionHook hook =
+        new AttentionHook() {
+          @Override
+          public void onSegment(Segment segment) {
+            throw new EngineException("CUDA error: an illegal memory access\nand a stack trace");
+          }
+        };
+    Request broken = request(image, 2, List.of(rows(random, 2, 3)), watching(hook));
+    Request sound = request(image, 2, List.of(rows(random, 2, 3)), watching(AttentionHook.NONE));
+    try (Engine engine = new Engine(model, RULES, UNLIMITED, new PhaseTimes())) {
+      for (Request request : List.of(broken, sound)) {
+        assertThatThrownBy(engine.submit(request)::join)
+            .isInstanceOf(CompletionException.class)
+            .cause()
+            .isInstanceOf(DeviceLostException.class)
+            .hasMessage("The device is lost to this process: CUDA error: an illegal memory access");
+      }
+    }
+  }
+
   @Test
   void refusesWhatNeverFitsAndAnswersTheOthers() {
     Passes passes =

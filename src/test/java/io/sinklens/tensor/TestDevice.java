@@ -13,6 +13,10 @@ public final class TestDevice {
     return SETTING;
   }
 
+  public static boolean isCpu() {
+    return !get().isGpu();
+  }
+
   public static Device get() {
     return Devices.resolve(SETTING);
   }
