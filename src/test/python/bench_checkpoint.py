@@ -158,14 +158,14 @@ def drawn(name: str, shape: list[int], number: int, different: int | None) -> to
     if different is None:
         return torch.randn(shape, generator=generator) * SCALE
     count = random.count(shape)
-    block = torch.randn(different, generator=generator) * SCALE
+    block = (torch.randn(different, generator=generator) * SCALE).to(torch.bfloat16)  # Early: large tensors are much to move.
     return block.repeat(count // different + 1)[:count].view(shape)
 
 
 def plant(name: str, weight: torch.Tensor, size: Size) -> None:
     """Changes one tensor so that there are sinks."""
     flag, dimensions = size.flag, list(size.sink_dimensions)
-    massive = torch.tensor([1.0, SECOND_SHARE])
+    massive = torch.tensor([1.0, SECOND_SHARE], dtype=weight.dtype)
     root = size.vision["hidden_size"] ** 0.5
     mark = root  # what a patch has in the flag's dimension where nearly all of its norm is there
     match name.split(".")[-3:]:
@@ -187,7 +187,7 @@ def plant(name: str, weight: torch.Tensor, size: Size) -> None:
         case [*_, "embed_tokens", "weight"]:
             weight[tiny.BOS_ID, dimensions] = massive * FIRST_VALUE
         case [*_, "k_proj", "weight"] if name.startswith("language_model."):
-            gains = torch.tensor(KEY_GAINS).repeat(size.heads)[: size.heads].repeat_interleave(len(weight) // size.heads)
+            gains = torch.tensor(KEY_GAINS, dtype=weight.dtype).repeat(size.heads)[: size.heads].repeat_interleave(len(weight) // size.heads)
             weight[:, dimensions] *= gains[:, None]
         case [*_, "lm_head", "weight"]:
             weight[: 3 + len(tiny.BYTE_TOKENS)] = 0
