@@ -3,14 +3,20 @@ package io.sinklens.generation;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDList;
 import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.Shape;
 import io.sinklens.generation.Generated.TokenLogprob;
 import io.sinklens.generation.ImageRun.Part;
+import io.sinklens.model.ImageInput;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.Pass;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Objects;
 import java.util.stream.IntStream;
 
 /**
@@ -20,6 +26,9 @@ import java.util.stream.IntStream;
  * <p>Used by one thread.
  */
 final class Batch implements AutoCloseable {
+  /** Views of images that a GPU encodes at once; more need memory and make it no faster. */
+  private static final int MOST_VIEWS = 32;
+
   private final VisionLanguageModel model;
   private final Operators operators;
   private final GenerationRules rules;
@@ -54,9 +63,10 @@ final class Batch implements AutoCloseable {
   List<ImageRun> step() {
     try (NDManager scope = operators.manager().newSubManager()) {
       List<Part> parts = new ArrayList<>();
+      Map<ImageRun, NDArray> images = images(scope);
       for (ImageRun run : runs) {
-        if (run.needsImage()) {
-          NDArray image = times.time(Phase.VISION, () -> run.encodeImage(scope));
+        NDArray image = images.get(run);
+        if (image != null) {
           parts.add(run.prefixPart(image, openings));
         }
         parts.addAll(run.rowParts());
@@ -85,6 +95,43 @@ final class Batch implements AutoCloseable {
     runs.forEach(ImageRun::abandon);
     runs.clear();
     openings.close();
+  }
+
+  /** Of the requests that have just come, their images in front of the decoder. */
+  private Map<ImageRun, NDArray> images(NDManager scope) {
+    List<ImageRun> begun = runs.stream().filter(ImageRun::needsImage).toList();
+    return begun.isEmpty() ? Map.of() : times.time(Phase.VISION, () -> encode(begun, scope));
+  }
+
+  private Map<ImageRun, NDArray> encode(List<ImageRun> begun, NDManager scope) {
+    Map<ImageRun, NDArray> images = new HashMap<>();
+    Map<Shape, List<ImageRun>> joined = new LinkedHashMap<>();
+    for (ImageRun run : begun) {
+      ImageInput image = run.unwatchedImage();
+      if (image == null || !operators.areOnGpu() || !model.joinsImages()) {
+        images.put(run, run.encodeImage(scope));
+      } else {
+        joined.computeIfAbsent(image.shape(), shape -> new ArrayList<>()).add(run);
+      }
+    }
+    joined.forEach((shape, ofShape) -> encode(ofShape, shape, scope, images));
+    return images;
+  }
+
+  /** Encodes images of one shape, so many at a time that their views are no more than a bound. */
+  private void encode(
+      List<ImageRun> ofShape, Shape shape, NDManager scope, Map<ImageRun, NDArray> images) {
+    int most = (int) Math.max(1, MOST_VIEWS / shape.get(0));
+    for (int begin = 0; begin < ofShape.size(); begin += most) {
+      List<ImageRun> some = ofShape.subList(begin, Math.min(begin + most, ofShape.size()));
+      List<NDArray> encoded =
+          model.encodeImages(
+              scope,
+              some.stream().map(run -> Objects.requireNonNull(run.unwatchedImage())).toList());
+      for (int i = 0; i < some.size(); i++) {
+        images.put(some.get(i), some.get(i).requireAsManyAsPlaces(encoded.get(i)));
+      }
+    }
   }
 
   private Batch run(List<Part> parts, NDManager scope) {

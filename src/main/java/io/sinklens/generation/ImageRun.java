@@ -2,6 +2,7 @@ package io.sinklens.generation;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import io.sinklens.model.ImageInput;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.KeyValueCache;
@@ -104,7 +105,16 @@ final class ImageRun implements AutoCloseable {
 
   /** The image in front of the decoder: {@code [image token, hidden]}, in the manager. */
   NDArray encodeImage(NDManager owner) {
-    NDArray image = model.encodeImage(owner, request.image(), watch.ofPrefix());
+    return requireAsManyAsPlaces(model.encodeImage(owner, request.image(), watch.ofPrefix()));
+  }
+
+  /** The image, to be encoded with others of its shape; null where something watches that. */
+  @Nullable ImageInput unwatchedImage() {
+    return watch.ofPrefix().asks(AttentionHook.Point.VISION_OUTPUT, 0) ? null : request.image();
+  }
+
+  /** An image as it was encoded, if the prompt holds as many tokens for it. */
+  NDArray requireAsManyAsPlaces(NDArray image) {
     int places = request.prefixIds().length - request.imageStart();
     if (image.getShape().get(0) != places) {
       throw new IllegalStateException(

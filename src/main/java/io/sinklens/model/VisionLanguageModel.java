@@ -10,6 +10,9 @@ import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.vision.TileWindow;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.UnaryOperator;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -30,6 +33,26 @@ public final class VisionLanguageModel implements AutoCloseable {
      * @return {@code [view, patch, hidden]} in the manager of {@code pixels}
      */
     NDArray encode(NDArray pixels);
+
+    /** Whether views of several images may come together, each encoded as it would be alone. */
+    default boolean joinsImages() {
+      return false;
+    }
+
+    /** An encoder whose views may be of several images. */
+    static VisionEncoder joining(UnaryOperator<NDArray> encode) {
+      return new VisionEncoder() {
+        @Override
+        public NDArray encode(NDArray pixels) {
+          return encode.apply(pixels);
+        }
+
+        @Override
+        public boolean joinsImages() {
+          return true;
+        }
+      };
+    }
   }
 
   /** What stands between vision encoder and decoder; each family puts its own together. */
@@ -123,6 +146,38 @@ public final class VisionLanguageModel implements AutoCloseable {
       }
       NDArray embeddings = projector.project(features, image.window());
       embeddings.attach(manager);
+      return embeddings;
+    }
+  }
+
+  /** Whether {@link #encodeImages} can encode several images at once. */
+  public boolean joinsImages() {
+    return vision.joinsImages();
+  }
+
+  /**
+   * Encodes images of one shape at once, which no hook watches.
+   *
+   * @param manager owner of the results
+   * @return as {@link #encodeImage} would each
+   */
+  public List<NDArray> encodeImages(NDManager manager, List<ImageInput> images) {
+    try (NDManager scratch = manager.newSubManager()) {
+      List<NDArray> views =
+          images.stream()
+              .<NDArray>map(image -> scratch.create(image.pixels(), image.shape()))
+              .toList();
+      NDArray features = vision.encode(operators.to(operators.concat(views), dtype));
+      List<NDArray> embeddings = new ArrayList<>();
+      int end = 0;
+      for (ImageInput image : images) {
+        int begin = end;
+        end += (int) image.shape().get(0);
+        NDArray own = operators.rows(features, begin, end);
+        NDArray projected = projector.project(own, image.window());
+        projected.attach(manager);
+        embeddings.add(projected);
+      }
       return embeddings;
     }
   }

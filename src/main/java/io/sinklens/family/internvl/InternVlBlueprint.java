@@ -6,6 +6,7 @@ import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.family.internvl.InternVlConfig.Layout;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.VisionLanguageModel.VisionEncoder;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.ShuffleProjector;
@@ -155,7 +156,7 @@ final class InternVlBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        vision::encode,
+        VisionEncoder.joining(vision::encode),
         (features, window) -> projector.project(features).reshape(-1, config.text().hiddenSize()),
         decoder);
   }

@@ -5,6 +5,7 @@ import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.VisionLanguageModel.VisionEncoder;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.MlpProjector;
@@ -132,7 +133,7 @@ final class LlavaNextBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        vision::encode,
+        VisionEncoder.joining(vision::encode),
         (features, window) -> packer.pack(projector.project(features), window),
         decoder);
   }

@@ -7,6 +7,7 @@ import io.sinklens.checkpoint.Weights;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.StopTokens;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.VisionLanguageModel.VisionEncoder;
 import io.sinklens.model.decoder.LlamaConfig;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.projector.ShuffleProjector;
@@ -165,7 +166,7 @@ final class VilaBlueprint implements Blueprint {
     return new VisionLanguageModel(
         operators,
         dtype,
-        vision::encode,
+        VisionEncoder.joining(vision::encode),
         (features, window) -> projector.project(features).get(new NDIndex("0")),
         decoder);
   }
