@@ -8,6 +8,7 @@ import io.sinklens.generation.Generated.TokenLogprob;
 import io.sinklens.generation.ImageRun.Part;
 import io.sinklens.model.ImageInput;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.CacheBlocks;
 import io.sinklens.model.decoder.Pass;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
@@ -34,6 +35,7 @@ final class Batch implements AutoCloseable {
   private final GenerationRules rules;
   private final PhaseTimes times;
   private final List<ImageRun> runs = new ArrayList<>();
+  private final CacheBlocks caches;
   private final Openings openings = new Openings();
 
   Batch(VisionLanguageModel model, GenerationRules rules, PhaseTimes times) {
@@ -41,17 +43,38 @@ final class Batch implements AutoCloseable {
     this.operators = model.operators();
     this.rules = rules;
     this.times = times;
+    caches = model.decoder().newCaches();
   }
 
-  /** Takes a request in. */
-  ImageRun begin(Request request, int ownCapacity) {
-    ImageRun run = new ImageRun(request, model, rules, ownCapacity);
+  /**
+   * Takes a request in.
+   *
+   * @param ownCapacity tokens after the prefix that it may hold at once
+   * @param places how many such requests memory that comes for it would best have room for
+   */
+  ImageRun begin(Request request, int ownCapacity, int places) {
+    ImageRun run = new ImageRun(request, model, rules, caches, ownCapacity, places);
     runs.add(run);
     return run;
   }
 
-  /** Tokens that the requests under way can come to hold. */
+  /** Tokens that there is memory for. */
   long tokens() {
+    return caches.tokens();
+  }
+
+  /** Tokens that memory must come for before a request can begin that holds so many. */
+  long newTokens(int tokens) {
+    return caches.isFull(tokens) ? CacheBlocks.capacity(tokens) : 0;
+  }
+
+  /** Requests under way that can hold so many tokens. */
+  long requests(int capacity) {
+    return runs.stream().filter(run -> run.capacity() == capacity).count();
+  }
+
+  /** Tokens that the requests under way can come to hold. */
+  long usedTokens() {
     return runs.stream().mapToLong(ImageRun::capacity).sum();
   }
 
@@ -64,7 +87,7 @@ final class Batch implements AutoCloseable {
     try (NDManager scope = operators.manager().newSubManager()) {
       List<Part> parts = new ArrayList<>();
       Map<ImageRun, NDArray> images = images(scope);
-      for (ImageRun run : runs) {
+      for (ImageRun run : runs.stream().sorted(ImageRun.inMemoryOrder()).toList()) {
         NDArray image = images.get(run);
         if (image != null) {
           parts.add(run.prefixPart(image, openings));

@@ -2,6 +2,7 @@ package io.sinklens.generation;
 
 import ai.djl.engine.EngineException;
 import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.decoder.CacheBlocks;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
@@ -172,25 +173,40 @@ public final class Engine implements AutoCloseable {
     while (!queue.isEmpty() && !closed) {
       Waiting next = queue.element();
       int own = ownCapacity(next);
-      long tokens = (long) next.request().prefixIds().length + own;
-      boolean fitsBatch = batch.isEmpty() || batch.tokens() + tokens <= budget;
+      int tokens = next.request().prefixIds().length + own;
+      boolean fitsBatch = batch.isEmpty() || batch.tokens() + batch.newTokens(tokens) <= budget;
       boolean fitsPass = newTokens == 0 || newTokens + tokens <= passTokens;
       if (!fitsBatch || !fitsPass) {
         break;
       }
       queue.remove();
       changed.signalAll(); // Whoever waits to hand in another.
-      if (!begin(next, own)) {
+      if (!begin(next, own, places(tokens))) {
         break;
       }
       newTokens += tokens;
     }
   }
 
+  /**
+   * How many requests of about so many tokens to get memory for at once: as many as are here, but
+   * no more than the budget leaves room for.
+   */
+  private int places(int tokens) {
+    int capacity = CacheBlocks.capacity(tokens);
+    long waiting =
+        queue.stream()
+            .map(next -> next.request().prefixIds().length + ownCapacity(next))
+            .filter(others -> CacheBlocks.capacity(others) == capacity)
+            .count();
+    long room = (budget - batch.tokens()) / capacity;
+    return (int) Math.max(1, Math.min(1 + waiting + batch.requests(capacity), room));
+  }
+
   /** Takes a request in; false where memory does not suffice as things are. */
-  private boolean begin(Waiting next, int ownCapacity) {
+  private boolean begin(Waiting next, int ownCapacity, int places) {
     try {
-      underWay.put(batch.begin(next.request(), ownCapacity), next);
+      underWay.put(batch.begin(next.request(), ownCapacity, places), next);
       return true;
     } catch (RuntimeException | Error e) {
       if (!isOutOfMemory(e)) {
@@ -200,7 +216,7 @@ public final class Engine implements AutoCloseable {
       if (batch.isEmpty()) {
         halved(next, e).ifPresent(queue::addFirst);
       } else {
-        budget = batch.tokens();
+        budget = batch.usedTokens();
         queue.addFirst(next);
       }
       return false;
@@ -231,10 +247,11 @@ public final class Engine implements AutoCloseable {
   private void retreat(Throwable e) {
     List<Waiting> again = new ArrayList<>(underWay.values());
     long tokens = batch.tokens();
+    boolean spacious = tokens > batch.usedTokens();
     batch.close();
     model.operators().freeUnused();
     underWay.clear();
-    if (again.size() == 1) {
+    if (again.size() == 1 && !spacious) {
       again = halved(again.get(0), e).stream().toList();
     } else {
       budget = Math.max(1, tokens / 2);

@@ -5,6 +5,7 @@ import ai.djl.ndarray.NDManager;
 import io.sinklens.model.ImageInput;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.CacheBlocks;
 import io.sinklens.model.decoder.KeyValueCache;
 import io.sinklens.model.decoder.Opening;
 import io.sinklens.model.decoder.RotaryPositions;
@@ -12,6 +13,7 @@ import io.sinklens.model.decoder.Segment;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Comparator;
 import java.util.Deque;
 import java.util.HashSet;
 import java.util.List;
@@ -26,7 +28,6 @@ import org.jspecify.annotations.Nullable;
 final class ImageRun implements AutoCloseable {
   private final Request request;
   private final VisionLanguageModel model;
-  private final NDManager manager;
   private final Watch watch;
   private final KeyValueCache cache;
   private final List<Group> groups = new ArrayList<>();
@@ -60,16 +61,32 @@ final class ImageRun implements AutoCloseable {
     }
   }
 
-  /** Opens a request; its prefix runs with the first parts. */
-  ImageRun(Request request, VisionLanguageModel model, GenerationRules rules, int ownCapacity) {
+  /**
+   * Opens a request; its prefix runs with the first parts.
+   *
+   * @param caches hold its keys and values
+   * @param ownCapacity tokens after the prefix that it may hold at once
+   * @param places how many such requests memory that comes for it would best have room for
+   */
+  ImageRun(
+      Request request,
+      VisionLanguageModel model,
+      GenerationRules rules,
+      CacheBlocks caches,
+      int ownCapacity,
+      int places) {
     this.request = request;
     this.model = model;
+    int imageTokens = request.prefixIds().length - request.imageStart();
+    RotaryPositions prefix = model.positions(request.imageStart(), imageTokens, request.image());
     watch = request.watch().get();
-    manager = model.operators().manager().newSubManager();
     try {
-      int imageTokens = request.prefixIds().length - request.imageStart();
-      RotaryPositions prefix = model.positions(request.imageStart(), imageTokens, request.image());
-      cache = model.decoder().newCache(manager, prefix, ownCapacity);
+      cache = caches.newCache(prefix, ownCapacity, places);
+    } catch (RuntimeException | Error e) {
+      watch.close();
+      throw e;
+    }
+    try {
       int firstRow = 0;
       for (int g = 0; g < request.groups().size(); g++) {
         List<int[]> ownIds = request.groups().get(g);
@@ -85,6 +102,11 @@ final class ImageRun implements AutoCloseable {
   /** Tokens its cache can hold. */
   int capacity() {
     return cache.capacity();
+  }
+
+  /** Puts those first whose keys lie first in memory. */
+  static Comparator<ImageRun> inMemoryOrder() {
+    return Comparator.comparing(run -> run.cache);
   }
 
   /** Rows that are being answered. */
@@ -222,7 +244,7 @@ final class ImageRun implements AutoCloseable {
     if (recorder != null) {
       recorder.close();
     }
-    manager.close();
+    cache.close();
   }
 
   /** As {@link #close}, where nobody will read what the watch saw. */

@@ -4,7 +4,6 @@ import ai.djl.ndarray.NDArray;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Operators;
-import java.util.Arrays;
 
 /**
  * Where on an image some rows on it looked, in every layer, before another hook and after it: means
@@ -74,22 +73,24 @@ public final class AttentionMapRecorder {
 
     @Override
     public NDArray onWeights(int layer, Segment segment, NDArray weights) {
-      int[] answering = segment.answerQueries();
-      if (answering.length > 0) {
-        NDArray which =
-            weights.getManager().create(Arrays.stream(answering).asLongStream().toArray());
-        float[] map = // [answering query, image token]
-            operators
-                .meanOverHeads(weights, which, imageStart, imageStart + imageTokens)
-                .toFloatArray();
-        for (int a = 0; a < answering.length; a++) {
-          double[] ofRow = sums[segment.token(answering[a]).row()][layer];
-          for (int i = 0; i < imageTokens; i++) {
-            ofRow[i] += map[a * imageTokens + i];
-          }
-        }
+      if (segment.answerQueries().length > 0) {
+        NDArray map =
+            operators.meanOverHeads(
+                weights, segment.answers(), imageStart, imageStart + imageTokens);
+        segment.notes().add(map, numbers -> add(layer, segment, numbers));
       }
       return weights;
+    }
+
+    /** Adds {@code [answering query, image token]}. */
+    private void add(int layer, Segment segment, float[] map) {
+      int[] answering = segment.answerQueries();
+      for (int a = 0; a < answering.length; a++) {
+        double[] ofRow = sums[segment.token(answering[a]).row()][layer];
+        for (int i = 0; i < imageTokens; i++) {
+          ofRow[i] += map[a * imageTokens + i];
+        }
+      }
     }
 
     float[][] means(int row) {

@@ -1,9 +1,10 @@
 package io.sinklens.intervention;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDManager;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.HookKind;
+import io.sinklens.model.decoder.JoinedSegments;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.sink.KeyGroupSums;
 import io.sinklens.sink.LayerSinks;
@@ -11,8 +12,8 @@ import io.sinklens.sink.PrefixSinkValues;
 import io.sinklens.sink.SinkDetector;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Visual attention redistribution on some rows, each by its own settings, and what it saw.
@@ -26,21 +27,23 @@ public final class Var implements AttentionHook, AutoCloseable {
 
   private final Operators operators;
   private final SinkDetector sinks;
-  private final HeadSelection selection;
+  private final List<VarSettings> rows;
   private final int layers;
   private final int heads;
-  private final NDManager manager;
-  private final NDArray movedShare; // [row]
-  private final NDArray movedShareAtLast; // [row]
-  private final boolean moves;
   private final List<List<boolean[][]>> selected = new ArrayList<>(); // row, answer token
   private final List<AttentionTotals> totals = new ArrayList<>(); // row
   private final List<Note> notes = new ArrayList<>();
-  private final boolean[] selectsAtLast; // [row]
+  private @Nullable Segment aloneOn;
+  private @Nullable JoinedVar alone;
 
-  /** What a layer's answering queries did, not yet read: {@code [heads, answer query, 4]}. */
+  /**
+   * What a layer's answering queries did, not yet added up.
+   *
+   * @param rows theirs
+   * @param values {@code [answer query, heads, 4]}, from {@code begin} on
+   */
   @SuppressWarnings("ArrayRecordComponent") // Never compared.
-  private record Note(int layer, int[] rows, NDArray values) {}
+  private record Note(int layer, int[] rows, float[] values, int begin) {}
 
   /**
    * Prepares for rows.
@@ -70,34 +73,25 @@ public final class Var implements AttentionHook, AutoCloseable {
             imageStart,
             rows.stream().map(VarSettings::sinkRule).toList(),
             promptLengths);
-    manager = operators.manager().newSubManager();
-    selection = new HeadSelection(operators, manager, rows);
-    selectsAtLast = new boolean[rows.size()];
-    float[] shares = new float[rows.size()];
-    float[] sharesAtLast = new float[rows.size()];
+    this.rows = List.copyOf(rows);
     for (int r = 0; r < rows.size(); r++) {
-      selectsAtLast[r] = rows.get(r).mode() == Mode.REFERENCE; // The paper leaves it alone.
-      shares[r] = (float) rows.get(r).movedShare();
-      sharesAtLast[r] = selectsAtLast[r] ? shares[r] : 0;
       selected.add(new ArrayList<>());
       totals.add(new AttentionTotals(layers, heads));
     }
-    movedShare = manager.create(shares);
-    movedShareAtLast = manager.create(sharesAtLast);
-    moves = rows.stream().anyMatch(row -> row.movedShare() > 0);
   }
 
   @Override
   public boolean asks(Point point, int layer) {
     return switch (point) {
-      case HIDDEN_STATES, WEIGHTS -> sinks.covers(layer);
+      case HIDDEN_STATES -> sinks.covers(layer) && sinks.looks();
+      case WEIGHTS -> sinks.covers(layer);
       case VISION_OUTPUT, NORMED_INPUT, SCORES, HEAD_OUTPUTS -> false;
     };
   }
 
   @Override
   public void onSegment(Segment segment) {
-    readNotes();
+    addUp();
     sinks.onSegment(segment);
     for (int query : segment.answerQueries()) {
       selected.get(segment.token(query).row()).add(new boolean[layers][heads]);
@@ -110,21 +104,17 @@ public final class Var implements AttentionHook, AutoCloseable {
   }
 
   @Override
+  public HookKind kind() {
+    return new JoinedVar.Kind(sinks.memory());
+  }
+
+  @Override
   public NDArray onWeights(int layer, Segment segment, NDArray weights) {
-    KeyGroupSums sums = sinks.sums(layer, segment, weights);
-    NDArray chosen = selection.select(layer, sums, sinks, segment);
-    note(layer, segment, sums, chosen);
-    if (!moves) {
-      return weights;
+    if (alone == null || aloneOn != segment) {
+      aloneOn = segment;
+      alone = new JoinedVar(List.of(this), JoinedSegments.alone(segment));
     }
-    NDArray shares = layer == layers - 1 ? movedShareAtLast : movedShare;
-    return operators.redistribute(
-        weights,
-        sums.byGroup(),
-        sinks.groups(layer),
-        sinks.choices(segment),
-        chosen,
-        operators.takeRows(shares, segment.rows()));
+    return alone.onWeights(layer, weights.expandDims(0)).squeeze(0);
   }
 
   /** The sinks it finds, for hooks that come after it. */
@@ -139,46 +129,56 @@ public final class Var implements AttentionHook, AutoCloseable {
 
   /** Which heads were corrected: for every answer token {@code [layer][head]}. */
   public List<boolean[][]> selectedHeads(int row) {
-    readNotes();
+    addUp();
     return selected.get(row);
   }
 
   /** Attention by group of keys over a row's answer tokens, before redistribution. */
   public AttentionTotals totals(int row) {
-    readNotes();
+    addUp();
     return totals.get(row);
   }
 
   @Override
   public void close() {
     sinks.close();
-    manager.close();
   }
 
-  private void note(int layer, Segment segment, KeyGroupSums sums, NDArray chosen) {
-    int[] queries = segment.answerQueries();
-    if (queries.length > 0) {
-      NDArray values = operators.noteQueries(sums.byGroup(), chosen, segment.answers());
-      values.attach(manager);
-      int[] rows = Arrays.stream(queries).map(query -> segment.token(query).row()).toArray();
-      notes.add(new Note(layer, rows, values));
-    }
+  Operators operators() {
+    return operators;
   }
 
-  /** Reads what was noted, once a pass and not at every layer, which would make the device wait. */
-  private void readNotes() {
+  int layers() {
+    return layers;
+  }
+
+  /** One setting a row. */
+  List<VarSettings> rows() {
+    return rows;
+  }
+
+  /** Whether a row's heads can be chosen in the last layer, which the paper leaves alone. */
+  boolean selectsAtLast(int row) {
+    return rows.get(row).mode() == Mode.REFERENCE;
+  }
+
+  /** Takes what a layer's answering queries did, {@code [answer query, heads, 4]}. */
+  void note(int layer, int[] ofRows, float[] values, int begin) {
+    notes.add(new Note(layer, ofRows, values, begin));
+  }
+
+  private void addUp() {
     for (Note note : notes) {
-      float[] values = note.values().toFloatArray();
-      note.values().close();
-      for (int a = 0; a < note.rows().length; a++) {
-        int row = note.rows()[a];
+      int i = note.begin();
+      for (int row : note.rows()) {
         List<boolean[][]> ofRow = selected.get(row);
         boolean[] ofLayer = ofRow.get(ofRow.size() - 1)[note.layer()];
-        boolean counts = note.layer() < layers - 1 || selectsAtLast[row];
+        boolean counts = note.layer() < layers - 1 || selectsAtLast(row);
         for (int h = 0; h < heads; h++) {
-          int i = (h * note.rows().length + a) * NOTED;
+          float[] values = note.values();
           totals.get(row).add(note.layer(), h, values[i], values[i + 1], values[i + 2]);
           ofLayer[h] = counts && values[i + 3] > 0;
+          i += NOTED;
         }
       }
     }

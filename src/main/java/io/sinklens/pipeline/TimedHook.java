@@ -4,9 +4,14 @@ import ai.djl.ndarray.NDArray;
 import io.sinklens.generation.Phase;
 import io.sinklens.generation.PhaseTimes;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.HookKind;
+import io.sinklens.model.decoder.JoinedHook;
+import io.sinklens.model.decoder.JoinedSegments;
 import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.Segment;
+import java.util.List;
 import java.util.function.Supplier;
+import org.jspecify.annotations.Nullable;
 
 /** A hook whose time is kept apart from the model's. */
 final class TimedHook implements AttentionHook {
@@ -26,6 +31,12 @@ final class TimedHook implements AttentionHook {
   @Override
   public void onSegment(Segment segment) {
     time(() -> hook.onSegment(segment));
+  }
+
+  @Override
+  public @Nullable HookKind kind() {
+    HookKind kind = hook.kind();
+    return kind == null ? null : new TimedKind(kind, times);
   }
 
   @Override
@@ -59,15 +70,61 @@ final class TimedHook implements AttentionHook {
   }
 
   private void time(Runnable call) {
-    long start = System.nanoTime();
-    call.run();
-    times.add(Phase.HOOK, System.nanoTime() - start);
+    timed(
+        () -> {
+          call.run();
+          return hook;
+        });
   }
 
   private <T> T timed(Supplier<T> call) {
+    return timed(times, call);
+  }
+
+  private static <T> T timed(PhaseTimes times, Supplier<T> call) {
     long start = System.nanoTime();
     T result = call.get();
     times.add(Phase.HOOK, System.nanoTime() - start);
     return result;
+  }
+
+  /** Joins hooks inside such ones, and keeps the time of what comes of it apart too. */
+  private record TimedKind(HookKind kind, PhaseTimes times) implements HookKind {
+    @Override
+    public JoinedHook join(List<AttentionHook> hooks, JoinedSegments segments) {
+      List<AttentionHook> inner = hooks.stream().map(hook -> ((TimedHook) hook).hook).toList();
+      JoinedHook joined = timed(times, () -> kind.join(inner, segments));
+      return new JoinedHook() {
+        @Override
+        public boolean asks(Point point, int layer) {
+          return joined.asks(point, layer);
+        }
+
+        @Override
+        public void onHiddenStates(int layer, NDArray hiddenStates) {
+          timed(
+              times,
+              () -> {
+                joined.onHiddenStates(layer, hiddenStates);
+                return joined;
+              });
+        }
+
+        @Override
+        public NDArray onScores(int layer, NDArray scores) {
+          return timed(times, () -> joined.onScores(layer, scores));
+        }
+
+        @Override
+        public NDArray onWeights(int layer, NDArray weights) {
+          return timed(times, () -> joined.onWeights(layer, weights));
+        }
+
+        @Override
+        public NDArray onHeadOutputs(int layer, NDArray outputs) {
+          return timed(times, () -> joined.onHeadOutputs(layer, outputs));
+        }
+      };
+    }
   }
 }

@@ -53,22 +53,25 @@ public final class Contributions implements AttentionHook {
 
   @Override
   public NDArray onWeights(int layer, Segment segment, NDArray weights) {
-    int[] answering = segment.answerQueries();
-    if (answering.length > 0) {
+    if (segment.answerQueries().length > 0) {
       NDArray contributed = operators.scaleKeys(weights, norms.at(layer));
-      float[] ofGroups = // [heads, query, group]
-          sinks.sums(layer, segment, contributed).byGroup().toFloatArray();
-      for (int query : answering) {
-        double[] ofRow = sums[segment.token(query).row()][layer];
-        for (int h = 0; h < heads; h++) {
-          for (int g = 0; g < KeyGroupSums.GROUPS; g++) {
-            ofRow[KeyGroupSums.GROUPS * h + g] +=
-                ofGroups[(h * segment.queries() + query) * KeyGroupSums.GROUPS + g];
-          }
+      NDArray ofGroups = sinks.sums(layer, segment, contributed).byGroup();
+      segment.notes().add(ofGroups, numbers -> add(layer, segment, numbers));
+    }
+    return weights;
+  }
+
+  /** Adds {@code [heads, query, group]}. */
+  private void add(int layer, Segment segment, float[] ofGroups) {
+    for (int query : segment.answerQueries()) {
+      double[] ofRow = sums[segment.token(query).row()][layer];
+      for (int h = 0; h < heads; h++) {
+        for (int g = 0; g < KeyGroupSums.GROUPS; g++) {
+          ofRow[KeyGroupSums.GROUPS * h + g] +=
+              ofGroups[(h * segment.queries() + query) * KeyGroupSums.GROUPS + g];
         }
       }
     }
-    return weights;
   }
 
   /** Contribution of visual sinks, one value a head; empty where the row has none at that layer. */

@@ -7,7 +7,8 @@ import ai.djl.ndarray.NDArray;
  *
  * <p>Text that is no sink has the rest.
  *
- * @param byGroup float32 {@code [heads, query, group]}: visual sinks, visual non-sinks, text sinks
+ * @param byGroup float32 {@code [image, heads, query, group]}: visual sinks, visual non-sinks, text
+ *     sinks
  */
 public record KeyGroupSums(NDArray byGroup) {
   /** Groups of keys. */

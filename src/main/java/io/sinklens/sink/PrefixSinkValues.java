@@ -6,6 +6,7 @@ import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.tensor.Operators;
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Sink values φ of a shared prefix, kept while its keys and values are.
@@ -18,8 +19,10 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
 
   private final Operators operators;
   private final NDManager manager;
+  private final List<Integer> sinkDimensions;
   private final NDArray dimensions; // [dimension]
   private final NDArray[] values; // by layer, [prefix key]
+  private final float[] @Nullable [] read; // The same, once the pass has ended.
 
   /**
    * Prepares for one prefix pass.
@@ -32,9 +35,11 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
       Operators operators, List<Integer> sinkDimensions, int hiddenSize, int layers) {
     requireDimensions(sinkDimensions, hiddenSize);
     this.operators = operators;
+    this.sinkDimensions = List.copyOf(sinkDimensions);
     manager = operators.manager().newSubManager();
     dimensions = manager.create(sinkDimensions.stream().mapToLong(Integer::longValue).toArray());
     values = new NDArray[layers];
+    read = new float[layers][];
   }
 
   /**
@@ -63,6 +68,13 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
   public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
     values[layer] = valuesOf(hiddenStates);
     values[layer].attach(manager);
+    segment
+        .notes()
+        .add(operators.copyRows(values[layer], segment.prefixLength()), all -> read[layer] = all);
+  }
+
+  List<Integer> sinkDimensions() {
+    return sinkDimensions;
   }
 
   /** Sink values of hidden states: {@code [token, hidden]} to {@code [token]}. */
@@ -73,6 +85,12 @@ public final class PrefixSinkValues implements AttentionHook, AutoCloseable {
   /** Sink values entering a layer from the first layer with sinks on: {@code [prefix key]}. */
   NDArray at(int layer) {
     return values[layer];
+  }
+
+  /** The same as floats, which the device is asked for only while the prefix runs. */
+  float[] floats(int layer) {
+    float @Nullable [] floats = read[layer];
+    return floats == null ? values[layer].toFloatArray() : floats;
   }
 
   int layers() {

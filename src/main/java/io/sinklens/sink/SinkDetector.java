@@ -2,11 +2,15 @@ package io.sinklens.sink;
 
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
+import ai.djl.ndarray.types.Shape;
+import io.sinklens.model.decoder.JoinedSegments;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.sink.SinkRule.SinkTokens;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.Objects;
 import java.util.stream.IntStream;
 import org.jspecify.annotations.Nullable;
 
@@ -26,24 +30,30 @@ public final class SinkDetector implements AutoCloseable {
   private final List<SinkRule> choices; // The different ones among them.
   private final int[] promptLengths;
   private final NDArray least; // [choice]
-  private final NDArray[] groups; // by layer, [choice, slot, group]
-  private final NDArray[] visualSinkCounts; // by layer, [choice]
+  private final @Nullable NDArray[] groups; // by layer, [place, choice, group, slot]
+  private final @Nullable NDArray[] visualSinkCounts; // by layer, [place, choice]
   private final PromptValues[] prompts; // by row
-  private int capacity;
+  private String memory = "";
   private int markedSlots;
-  private @Nullable NDArray leastOfTokens; // [query] of the segment under way
+  private float[] leastOfTokens = {}; // [query] of the segment under way; empty where none can be
   private @Nullable PromptValues underWay;
-  private @Nullable Segment chosenFor;
-  private @Nullable NDArray choicesOfQueries;
+  private @Nullable Segment current;
+  private @Nullable Segment aloneOn;
+  private @Nullable JoinedSinks alone;
 
   /** Sink values of a segment with prompts in it. */
-  private static final class PromptValues {
-    private final NDArray[] byLayer; // [query]
+  static final class PromptValues {
+    private final float[][] byLayer; // [query]
     private final List<Segment.Token> tokens;
 
     PromptValues(int layers, List<Segment.Token> tokens) {
-      byLayer = new NDArray[layers];
+      byLayer = new float[layers][];
       this.tokens = tokens;
+    }
+
+    /** Takes those of its tokens, from one on. */
+    void take(int layer, float[] values, int begin) {
+      byLayer[layer] = Arrays.copyOfRange(values, begin, begin + tokens.size());
     }
   }
 
@@ -85,7 +95,10 @@ public final class SinkDetector implements AutoCloseable {
 
   /** Notes which of the segment's tokens can be sinks. */
   public void onSegment(Segment segment) {
-    capacity = segment.capacity();
+    current = segment;
+    memory =
+        "sinks %d by %d rules in %s"
+            .formatted(segment.ordinal(this), choices.size(), prefix.sinkDimensions());
     float[] thresholds = new float[segment.queries()];
     boolean anyCan = false;
     List<Segment.Token> tokens = new ArrayList<>();
@@ -105,27 +118,40 @@ public final class SinkDetector implements AutoCloseable {
         prompts[token.row()] = underWay;
       }
     }
-    if (leastOfTokens != null) {
-      leastOfTokens.close();
-      leastOfTokens = null;
-    }
+    leastOfTokens = new float[0];
     if (anyCan || segment.firstSlot() < markedSlots) { // Other rows' marks may be there.
-      leastOfTokens = manager.create(thresholds);
+      leastOfTokens = thresholds;
       markedSlots = Math.max(markedSlots, segment.keys());
     }
   }
 
+  /** Whether the segment has tokens that can be sinks, or slots of tokens that were. */
+  public boolean looks() {
+    return leastOfTokens.length > 0;
+  }
+
+  /** From which value on each of the segment's tokens is a sink: {@code [query]}, if it looks. */
+  float[] leastOfTokens() {
+    return leastOfTokens;
+  }
+
+  /** Where sink values of the segment go; null where it holds no prompt. */
+  @Nullable PromptValues underWay() {
+    return underWay;
+  }
+
+  PrefixSinkValues prefix() {
+    return prefix;
+  }
+
+  /** Where it keeps groups; detectors of one block can be joined that call theirs the same. */
+  public String memory() {
+    return memory;
+  }
+
   /** Finds the sinks among the segment's own tokens, entering a layer it {@link #covers}. */
   public void onHiddenStates(int layer, Segment segment, NDArray hiddenStates) {
-    if (leastOfTokens == null) {
-      return;
-    }
-    NDArray values = prefix.valuesOf(hiddenStates);
-    operators.markSinks(groups(layer), segment.firstSlot(), values, leastOfTokens);
-    if (underWay != null) {
-      values.attach(manager);
-      underWay.byLayer[layer] = values;
-    }
+    alone(segment).onHiddenStates(layer, hiddenStates);
   }
 
   /**
@@ -133,60 +159,61 @@ public final class SinkDetector implements AutoCloseable {
    *
    * @param weights of a layer it {@link #covers}, float32 {@code [heads, query, key]}
    * @param segment whose queries they are
+   * @return of one image
    */
   public KeyGroupSums sums(int layer, Segment segment, NDArray weights) {
-    return new KeyGroupSums(operators.groupSums(weights, groups(layer), choices(segment)));
+    return alone(segment).sums(layer, weights.expandDims(0));
+  }
+
+  private JoinedSinks alone(Segment segment) {
+    if (alone == null || aloneOn != segment) {
+      aloneOn = segment;
+      alone = new JoinedSinks(operators, List.of(this), JoinedSegments.alone(segment));
+    }
+    return alone;
   }
 
   /**
-   * Which keys are in which group, as 0 and 1, for every different rule: {@code [choice, slot,
-   * group]}, groups visual sinks, visual non-sinks, text sinks. Text sinks after the image belong
-   * to rows that do not see each other's.
+   * Which keys are in which group, as 0 and 1, for every different rule: {@code [place, choice,
+   * group, slot]}, groups visual sinks, visual non-sinks, text sinks. Text sinks after the image
+   * belong to rows that do not see each other's. Other images of the block have the other places.
    */
-  public NDArray groups(int layer) {
-    if (groups[layer] == null) {
-      NDArray values = prefix.at(layer).duplicate();
-      values.attach(manager);
-      groups[layer] = operators.keyGroups(values, least, imageStart, capacity);
-      values.close();
+  NDArray groups(int layer) {
+    NDArray ofLayer = groups[layer];
+    if (ofLayer == null) {
+      Segment segment = Objects.requireNonNull(current);
+      String name = memory + " at layer " + layer;
+      ofLayer =
+          segment.beside(name, new Shape(choices.size(), KeyGroupSums.GROUPS, segment.capacity()));
+      NDArray counts = segment.beside(name + ", counted", new Shape(choices.size()));
+      operators.keyGroups(prefix.at(layer), least, imageStart, ofLayer, counts, segment.place());
+      groups[layer] = ofLayer;
+      visualSinkCounts[layer] = counts;
     }
-    return groups[layer];
+    return ofLayer;
   }
 
-  /** Sinks inside the image: {@code [choice]}. */
-  public NDArray visualSinkCounts(int layer) {
-    if (visualSinkCounts[layer] == null) {
-      NDArray counts = groups(layer).sum(new int[] {1}); // [choice, group]
-      visualSinkCounts[layer] = counts.get(":, 0").duplicate();
-      counts.close();
-    }
-    return visualSinkCounts[layer];
+  /** Sinks inside the image, once there are {@link #groups}: {@code [place, choice]}. */
+  NDArray visualSinkCounts(int layer) {
+    return Objects.requireNonNull(visualSinkCounts[layer]);
   }
 
-  /** Which of {@link #groups} is each query's: int64 {@code [query]}. */
-  public NDArray choices(Segment segment) {
-    if (choicesOfQueries == null || chosenFor != segment) {
-      long[] ofQueries = new long[segment.queries()];
-      for (int q = 0; q < ofQueries.length; q++) {
-        ofQueries[q] = choices.indexOf(rules.get(segment.token(q).row()));
-      }
-      chosenFor = segment;
-      choicesOfQueries = segment.scope().create(ofQueries);
-    }
-    return choicesOfQueries;
+  /** Which of the groups is a row's. */
+  int choice(int row) {
+    return choices.indexOf(rules.get(row));
   }
 
   /** Where a row's sinks inside the image are in the prefix, rising. */
   public int[] visualSinks(int layer, int row) {
     float threshold = rules.get(row).smallest();
-    float[] values = prefix.at(layer).toFloatArray();
+    float[] values = prefix.floats(layer);
     return IntStream.range(imageStart, values.length).filter(i -> values[i] >= threshold).toArray();
   }
 
   /** Where a row's image tokens that are no sinks are in the prefix, rising. */
   public int[] visualNonsinks(int layer, int row) {
     float threshold = rules.get(row).smallest();
-    float[] values = prefix.at(layer).toFloatArray();
+    float[] values = prefix.floats(layer);
     return IntStream.range(imageStart, values.length).filter(i -> values[i] < threshold).toArray();
   }
 
@@ -195,9 +222,9 @@ public final class SinkDetector implements AutoCloseable {
     return (int) prefix.at(SinkRule.FIRST_LAYER).getShape().get(0);
   }
 
-  /** Image tokens of the prefix. */
-  public int imageTokens() {
-    return prefixLength() - imageStart;
+  /** Image tokens before the rows of a segment. */
+  public int imageTokens(Segment segment) {
+    return segment.prefixLength() - imageStart;
   }
 
   /** The sinks of a row's prompt, from the first layer with sinks to the last. */
@@ -205,8 +232,8 @@ public final class SinkDetector implements AutoCloseable {
     float threshold = rules.get(row).smallest();
     List<LayerSinks> layers = new ArrayList<>();
     for (int layer = SinkRule.FIRST_LAYER; layer < prefix.layers(); layer++) {
-      float[] shared = prefix.at(layer).toFloatArray();
-      float[] own = prompts[row].byLayer[layer].toFloatArray();
+      float[] shared = prefix.floats(layer);
+      float[] own = prompts[row].byLayer[layer];
       List<Integer> image = new ArrayList<>();
       List<Integer> text = new ArrayList<>();
       float maxValue = 0;

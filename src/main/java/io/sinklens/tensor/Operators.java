@@ -213,6 +213,11 @@ public final class Operators implements AutoCloseable {
     return run(parts.get(0), "concat", (Object) parts.toArray(new PtNDArray[0]));
   }
 
+  /** All numbers of arrays of any shapes behind one another; at least one array. */
+  public NDArray flatten(List<NDArray> parts) {
+    return run(parts.get(0), "flatten", (Object) parts.toArray(new PtNDArray[0]));
+  }
+
   /** Earlier rows and then those of x. */
   public NDArray prepend(NDArray x, NDArray earlier) {
     return run(x, "concat", (Object) new PtNDArray[] {(PtNDArray) earlier, (PtNDArray) x});
@@ -349,16 +354,24 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
-   * Attention of each query to the keys up to its own.
+   * Attention of each query of one image to the keys up to its own.
    *
    * @param query {@code [token, heads, headSize]}, of which {@code [begin, end)} ask
-   * @param keys {@code [key-value heads, capacity, headSize]}
+   * @param keys {@code [place, key-value heads, capacity, headSize]}
    * @param values as {@code keys}
+   * @param place the image's
    * @param slot of the first query's key; the others follow
    * @return {@code [query, heads · headSize]}
    */
   public NDArray causalAttend(
-      NDArray query, int begin, int end, NDArray keys, NDArray values, int slot, double scale) {
+      NDArray query,
+      int begin,
+      int end,
+      NDArray keys,
+      NDArray values,
+      int place,
+      int slot,
+      double scale) {
     return run(
         query,
         "causal_attend",
@@ -367,20 +380,25 @@ public final class Operators implements AutoCloseable {
         Long.valueOf(end),
         keys,
         values,
+        Long.valueOf(place),
         Long.valueOf(slot),
         scale,
         CAUSAL_BLOCK);
   }
 
   /**
-   * Attention to the keys a mask leaves.
+   * Attention to the keys a mask leaves, of images in places side by side.
    *
-   * @param query {@code [token, heads, headSize]}, of which {@code [begin, end)} ask
-   * @param keys {@code [key-value heads, capacity, headSize]}, the first {@code slots} of which are
-   *     there
+   * @param query {@code [token, heads, headSize]}, of which {@code [begin, end)} ask, image by
+   *     image as many
+   * @param keys {@code [place, key-value heads, capacity, headSize]}, the first {@code slots} of
+   *     which are finite numbers
    * @param values as {@code keys}
-   * @param mask added to scores, {@code [query, slot]}; {@code [1, 1]} where nothing is hidden
-   * @return {@code [query, heads · headSize]}
+   * @param place of the first image
+   * @param images how many
+   * @param mask added to scores, {@code [image, query, slot]}; {@code [1, 1, 1]} where nothing is
+   *     hidden
+   * @return {@code [image · query, heads · headSize]}
    */
   public NDArray attend(
       NDArray query,
@@ -388,6 +406,8 @@ public final class Operators implements AutoCloseable {
       int end,
       NDArray keys,
       NDArray values,
+      int place,
+      int images,
       int slots,
       NDArray mask,
       double scale) {
@@ -399,17 +419,27 @@ public final class Operators implements AutoCloseable {
         Long.valueOf(end),
         keys,
         values,
+        Long.valueOf(place),
+        Long.valueOf(images),
         Long.valueOf(slots),
         mask,
         scale);
   }
 
   /**
-   * The scores of {@link #attend} written out: {@code [heads, query, slot]}, in the model's type or
-   * float32.
+   * The scores of {@link #attend} written out: {@code [image, heads, query, slot]}, in the model's
+   * type or float32.
    */
   public NDArray attentionScores(
-      NDArray query, int begin, int end, NDArray keys, int slots, NDArray mask, double scale) {
+      NDArray query,
+      int begin,
+      int end,
+      NDArray keys,
+      int place,
+      int images,
+      int slots,
+      NDArray mask,
+      double scale) {
     return run(
         query,
         "attention_scores",
@@ -417,6 +447,8 @@ public final class Operators implements AutoCloseable {
         Long.valueOf(begin),
         Long.valueOf(end),
         keys,
+        Long.valueOf(place),
+        Long.valueOf(images),
         Long.valueOf(slots),
         mask,
         scale);
@@ -430,52 +462,51 @@ public final class Operators implements AutoCloseable {
   /**
    * Values under written-out weights.
    *
-   * @param weights {@code [heads, query, slot]}
-   * @param values {@code [key-value heads, capacity, headSize]}
-   * @return {@code [query, heads · headSize]} in the values' type
+   * @param weights {@code [image, heads, query, slot]}
+   * @param values {@code [place, key-value heads, capacity, headSize]}
+   * @param place of the first image
+   * @return {@code [image · query, heads · headSize]} in the values' type
    */
-  public NDArray weightedValues(NDArray weights, NDArray values) {
-    return run(weights, "weighted_values", weights, values);
+  public NDArray weightedValues(NDArray weights, NDArray values, int place) {
+    return run(weights, "weighted_values", weights, values, Long.valueOf(place));
   }
 
   /**
    * Writes keys and values into a cache in place; numbers that are not finite become 0.
    *
-   * @param keys {@code [key-value heads, capacity, headSize]}
+   * @param keys {@code [place, key-value heads, capacity, headSize]}
    * @param values as {@code keys}
-   * @param newKeys {@code [token, key-value heads, headSize]}, of which {@code [begin, end)} go in
+   * @param newKeys {@code [token, key-value heads, headSize]}
    * @param newValues as {@code newKeys}
-   * @param slot where the first goes
+   * @param places where each goes, int64 {@code [token]}
+   * @param slots and into which of the place's slots, int64 {@code [token]}
    */
   public void cacheAppend(
       NDArray keys,
       NDArray values,
       NDArray newKeys,
       NDArray newValues,
-      int begin,
-      int end,
-      int slot) {
-    run(
-            newKeys,
-            "cache_append",
-            keys,
-            values,
-            newKeys,
-            newValues,
-            Long.valueOf(begin),
-            Long.valueOf(end),
-            Long.valueOf(slot))
-        .close();
+      NDArray places,
+      NDArray slots) {
+    run(newKeys, "cache_append", keys, values, newKeys, newValues, places, slots).close();
   }
 
-  /** A copy of the first slots of keys or values: {@code [key-value heads, slot, headSize]}. */
-  public NDArray copySlots(NDArray keys, int end) {
-    return run(keys, "copy_slots", keys, Long.valueOf(end));
+  /**
+   * A copy of the first slots of an image's keys or values: {@code [key-value heads, slot,
+   * headSize]}.
+   */
+  public NDArray copySlots(NDArray keys, int place, int end) {
+    return run(keys, "copy_slots", keys, Long.valueOf(place), Long.valueOf(end));
   }
 
-  /** Puts such slots in place of the first ones. */
-  public void putSlots(NDArray keys, NDArray slots) {
-    run(slots, "put_slots", slots, keys).close();
+  /** Puts such slots in place of an image's first ones. */
+  public void putSlots(NDArray keys, int place, NDArray slots) {
+    run(slots, "put_slots", slots, keys, Long.valueOf(place)).close();
+  }
+
+  /** Writes zeros into an image's slots from one on. */
+  public void clearSlots(NDArray keys, int place, int begin) {
+    run(keys, "clear_slots", keys, Long.valueOf(place), Long.valueOf(begin)).close();
   }
 
   /**
@@ -522,85 +553,118 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
-   * Groups of keys, as 0 and 1, before any row has come.
+   * Writes an image's groups of keys, as 0 and 1, before any row has come.
    *
    * @param values sink values of the prefix, float32 {@code [prefix key]}
    * @param least from which value on a token is a sink, float32 {@code [choice]}
    * @param imageStart first image token; all after it are image tokens
-   * @param capacity slots of the cache
-   * @return {@code [choice, slot, group]}: visual sinks, visual non-sinks, text sinks
+   * @param groups written: {@code [place, choice, group, slot]}, groups visual sinks, visual
+   *     non-sinks, text sinks
+   * @param counts written: visual sinks, {@code [place, choice]}
+   * @param place the image's
    */
-  public NDArray keyGroups(NDArray values, NDArray least, int imageStart, int capacity) {
-    return run(
-        values, "key_groups", values, least, Long.valueOf(imageStart), Long.valueOf(capacity));
+  public void keyGroups(
+      NDArray values, NDArray least, int imageStart, NDArray groups, NDArray counts, int place) {
+    run(
+            values,
+            "key_groups",
+            values,
+            least,
+            Long.valueOf(imageStart),
+            groups,
+            counts,
+            Long.valueOf(place))
+        .close();
   }
 
   /**
-   * Marks tokens after the image as text sinks, or not, in place.
+   * Marks tokens after prefixes as text sinks, or not, in place.
    *
    * @param groups by {@link #keyGroups}
-   * @param slot of the first
+   * @param places of their images, int64 {@code [token]}
+   * @param slots theirs, int64 {@code [token]}
    * @param values sink values {@code [token]}
    * @param least from which value on each is a sink {@code [token]}
    */
-  public void markSinks(NDArray groups, int slot, NDArray values, NDArray least) {
-    run(values, "mark_sinks", groups, Long.valueOf(slot), values, least).close();
+  public void markSinks(
+      NDArray groups, NDArray places, NDArray slots, NDArray values, NDArray least) {
+    run(values, "mark_sinks", groups, places, slots, values, least).close();
   }
 
   /**
-   * Attention added up by group of keys.
+   * Attention added up by group of keys, of images in places side by side.
    *
-   * @param weights {@code [heads, query, key]}, float32
+   * @param weights {@code [image, heads, query, key]}, float32
    * @param groups by {@link #keyGroups}
-   * @param choice which groups are a query's, int64 {@code [query]}
-   * @return {@code [heads, query, group]}
+   * @param place of the first image
+   * @param choice which groups are a query's, int64 {@code [image, query]}
+   * @return {@code [image, heads, query, group]}
    */
-  public NDArray groupSums(NDArray weights, NDArray groups, NDArray choice) {
-    return run(weights, "group_sums", weights, groups, choice);
+  public NDArray groupSums(NDArray weights, NDArray groups, int place, NDArray choice) {
+    return run(weights, "group_sums", weights, groups, Long.valueOf(place), choice);
   }
 
   /**
    * Which heads are image-centric for which queries.
    *
    * @param sums by {@link #groupSums}
-   * @param settings of rows, {@code [row, 5]}: whether the released code is followed (1) or the
-   *     paper (0), least non-sink ratio, largest sink share, least image attention, whether no
-   *     visual sink is needed (1)
-   * @param rows the query's row, int64 {@code [query]}
-   * @param visualSinks how many each choice of groups has {@code [choice]}
-   * @param choice the query's, int64 {@code [query]}
-   * @param epsilon what the released code adds to the attention of an image; 0 where no row follows
-   *     it
-   * @return 1 where chosen, else 0: {@code [heads, query]}
+   * @param settings of each query's row, {@code [image, query, 6]}: whether the released code is
+   *     followed (1) or the paper (0), least non-sink ratio, largest sink share, least image
+   *     attention, whether no visual sink is needed (1), what the released code adds to the
+   *     attention of an image
+   * @param references how many queries follow the released code
+   * @param visualSinks how many each choice of groups has {@code [place, choice]}
+   * @param place of the first image
+   * @param choice the query's, int64 {@code [image, query]}
+   * @return 1 where chosen, else 0: {@code [image, heads, query]}
    */
   public NDArray selectHeads(
       NDArray sums,
       NDArray settings,
-      NDArray rows,
+      int references,
       NDArray visualSinks,
-      NDArray choice,
-      double epsilon) {
-    return run(sums, "select_heads", sums, settings, rows, visualSinks, choice, epsilon);
+      int place,
+      NDArray choice) {
+    return run(
+        sums,
+        "select_heads",
+        sums,
+        settings,
+        Long.valueOf(references),
+        visualSinks,
+        Long.valueOf(place),
+        choice);
   }
 
   /**
    * Moves attention from sinks to visual non-sinks.
    *
-   * @param weights {@code [heads, query, key]}, float32
+   * @param weights {@code [image, heads, query, key]}, float32
    * @param sums by {@link #groupSums}
    * @param groups by {@link #keyGroups}
-   * @param choice the query's, int64 {@code [query]}
-   * @param selected {@code [heads, query]}, 1 or 0
-   * @param share of every sink's attention to move {@code [query]}
+   * @param place of the first image
+   * @param choice the query's, int64 {@code [image, query]}
+   * @param selected {@code [image, heads, query]}, 1 or 0
+   * @param share of every sink's attention to move {@code [image, query]}
    */
   public NDArray redistribute(
       NDArray weights,
       NDArray sums,
       NDArray groups,
+      int place,
       NDArray choice,
       NDArray selected,
       NDArray share) {
-    return run(weights, "redistribute", weights, sums, groups, choice, selected, share);
+    return run(
+        weights,
+        "redistribute",
+        weights,
+        sums,
+        groups,
+        Long.valueOf(place),
+        choice,
+        selected,
+        share);
   }
 
   /**
@@ -632,8 +696,11 @@ public final class Operators implements AutoCloseable {
   }
 
   /**
-   * Of some queries the sums {@code [heads, query, 3]} and the selection {@code [heads, query]}:
-   * {@code [heads, chosen query, 4]}.
+   * Of some queries the sums {@code [image, heads, query, 3]} and the selection {@code [image,
+   * heads, query]}.
+   *
+   * @param queries which, int64 indices of {@code image · query}
+   * @return {@code [chosen query, heads, 4]}
    */
   public NDArray noteQueries(NDArray sums, NDArray selected, NDArray queries) {
     return run(sums, "note_queries", sums, selected, queries);

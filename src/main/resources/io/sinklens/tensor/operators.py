@@ -5,7 +5,7 @@ class Operators(Module):
   # TorchScript, read as text by Operators.java: one method an operator, torch.NAME an aten operator.
   # dtypes are torch's numbers: 4 int64, 5 float16, 6 float32, 7 float64, 15 bfloat16.
   # Letters of shapes: R rows, H heads, K key-value heads, G = H / K, S tokens, Q queries, T keys,
-  # D head size.
+  # D head size; B images in a block of memory, I those of them that run together.
 
   # --- Storage
 
@@ -137,6 +137,13 @@ class Operators(Module):
     repeated = torch.expand(ordered, [-1, -1, -1, -1, -1, frames, -1, -1])
     return torch.reshape(repeated, [1, -1, torch.mul(torch.mul(C, frames), torch.mul(patch_size, patch_size))])
 
+  # Parts of any shape behind one another as numbers.
+  def flatten(self: __torch__.Operators, parts: List[Tensor]) -> Tensor:
+    flat = annotate(List[Tensor], [])
+    for i in range(torch.len(parts)):
+      _0 = torch.append(flat, torch.reshape(parts[i], [-1]))
+    return torch.cat(flat, 0)
+
   # Rows of x in the order of an index.
   def take_rows(self: __torch__.Operators, x: Tensor, rows: Tensor) -> Tensor:
     return torch.index_select(x, 0, rows)
@@ -257,84 +264,96 @@ class Operators(Module):
     halves = torch.chunk(torch.sin(angles), 2, -1)
     return torch.to(torch.cat([torch.neg(halves[0]), halves[1]], -1), dtype, False, False, None)
 
-  # --- Attention of queries q[begin:end] [Q, H, D] to the first T slots of keys and values
-  # [K, capacity, D]. Written out in blocks: measured, that is faster than torch's fused kernel for the
-  # CPU, whose own products of matrices are slower than the library's.
+  # --- Attention of queries q[begin:end] [I * Q, H, D], those of an image behind one another, to the
+  # first T slots of keys and values [B, K, capacity, D] of I images from one on. Written out in
+  # blocks: measured, that is faster than torch's fused kernel for the CPU, whose own products of
+  # matrices are slower than the library's.
 
-  # Scaled scores [H, Q, T] in the dtype of products; a mask [Q, T] is added, one of [1, 1] is not.
-  def attention_scores(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, T: int, mask: Tensor, scale: float) -> Tensor:
+  # The first T slots of I images, [I * K, T, D]: a view.
+  def slots(self: __torch__.Operators, keys: Tensor, place: int, images: int, T: int) -> Tensor:
+    _, K, _0, D = torch.size(keys)
+    taken = torch.slice(torch.slice(keys, 0, place, torch.add(place, images), 1), 2, 0, T, 1)
+    return torch.reshape(taken, [torch.mul(images, K), T, D])
+
+  # Scaled scores [I, H, Q, T] in the dtype of products; a mask [I, Q, T] is added, one of [1, 1, 1] is
+  # not.
+  def attention_scores(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, place: int, images: int, T: int, mask: Tensor, scale: float) -> Tensor:
     _, H, D = torch.size(q)
-    Q = torch.sub(end, begin)
-    K = torch.size(keys, 0)
+    Q = torch.floordiv(torch.sub(end, begin), images)
+    K = torch.size(keys, 1)
     G = torch.floordiv(H, K)
-    grouped = torch.reshape(torch.slice(q, 0, begin, end, 1), [Q, K, G, D])
-    folded = self.widened(torch.reshape(torch.permute(grouped, [1, 2, 0, 3]), [K, torch.mul(G, Q), D]))
-    k = self.widened(torch.slice(keys, 1, 0, T, 1))
+    N = torch.mul(images, K)
+    grouped = torch.reshape(torch.slice(q, 0, begin, end, 1), [images, Q, K, G, D])
+    folded = self.widened(torch.reshape(torch.permute(grouped, [0, 2, 3, 1, 4]), [N, torch.mul(G, Q), D]))
+    k = self.widened(self.slots(keys, place, images, T))
     if torch.le(torch.mul(G, Q), 8): # Keys times queries: for so few, much the faster order.
       turned = torch.transpose(torch.matmul(k, torch.transpose(folded, 1, 2)), 1, 2)
       products = torch.mul(turned, scale)
     else:
-      ignored = torch.zeros([1, 1, 1], dtype=ops.prim.dtype(k), layout=None, device=ops.prim.device(q), pin_memory=None)
-      products = torch.baddbmm(torch.expand(ignored, [K, torch.mul(G, Q), T]), folded, torch.transpose(k, 1, 2), beta=0, alpha=scale)
-    scores = torch.reshape(products, [K, G, Q, T])
-    if torch.eq(torch.size(mask, 1), T):
-      scores = torch.add(scores, mask)
+      ignored = torch.zeros([1, 1, 1], dtype=ops.prim.dtype(k), layout=None, device=ops.prim.device(k), pin_memory=None)
+      products = torch.baddbmm(torch.expand(ignored, [N, torch.mul(G, Q), T]), folded, torch.transpose(k, 1, 2), beta=0, alpha=scale)
+    scores = torch.reshape(products, [images, K, G, Q, T])
+    if torch.eq(torch.size(mask, 2), T):
+      scores = torch.add(scores, torch.reshape(mask, [torch.size(mask, 0), 1, 1, -1, T]))
     else:
       pass
-    return torch.reshape(scores, [H, Q, T])
+    return torch.reshape(scores, [images, H, Q, T])
 
   # float32 weights of scores of any dtype.
   def softmax(self: __torch__.Operators, scores: Tensor) -> Tensor:
     return torch.softmax(scores, -1, dtype=6)
 
-  # Values under weights [H, Q, T] of any dtype, in the values' dtype: [Q, H * D].
-  def weighted_values(self: __torch__.Operators, weights: Tensor, values: Tensor) -> Tensor:
-    H, Q, T = torch.size(weights)
-    K, _, D = torch.size(values)
+  # Values under weights [I, H, Q, T] of any dtype, in the values' dtype: [I * Q, H * D].
+  def weighted_values(self: __torch__.Operators, weights: Tensor, values: Tensor, place: int) -> Tensor:
+    I, H, Q, T = torch.size(weights)
+    _, K, _0, D = torch.size(values)
     G = torch.floordiv(H, K)
     rounded = torch.to(weights, ops.prim.dtype(values), False, False, None)
-    folded = torch.reshape(self.widened(rounded), [K, torch.mul(G, Q), T])
-    sums = torch.reshape(torch.matmul(folded, self.widened(torch.slice(values, 1, 0, T, 1))), [K, G, Q, D])
-    return torch.to(torch.reshape(torch.permute(sums, [2, 0, 1, 3]), [Q, torch.mul(H, D)]), ops.prim.dtype(values), False, False, None)
+    folded = torch.reshape(self.widened(rounded), [torch.mul(I, K), torch.mul(G, Q), T])
+    products = torch.matmul(folded, self.widened(self.slots(values, place, I, T)))
+    sums = torch.reshape(products, [I, K, G, Q, D])
+    return torch.to(torch.reshape(torch.permute(sums, [0, 3, 1, 2, 4]), [torch.mul(I, Q), torch.mul(H, D)]), ops.prim.dtype(values), False, False, None)
 
   # Whether a GPU's fused kernel computes the attention of x; not in float32, the type of parity, which is
   # written out everywhere.
   def is_fused(self: __torch__.Operators, x: Tensor) -> bool:
     return torch.__and__(ops.prim.is_cuda(x), torch.ne(ops.prim.dtype(x), 6))
 
-  # The fused kernel on q[begin:end], of which in causal order the last sees all keys: [Q, H * D].
-  def fused_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, T: int, causal: bool, scale: float) -> Tensor:
+  # The fused kernel on q[begin:end] and the keys of one image, of which in causal order the last query sees
+  # all: [Q, H * D].
+  def fused_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, T: int, causal: bool, scale: float) -> Tensor:
     Q = torch.sub(end, begin)
     queries = torch.unsqueeze(torch.slice(q, 0, begin, end, 1), 0)
-    k = torch.unsqueeze(torch.transpose(torch.slice(keys, 1, 0, T, 1), 0, 1), 0)
-    v = torch.unsqueeze(torch.transpose(torch.slice(values, 1, 0, T, 1), 0, 1), 0)
+    k = torch.transpose(torch.slice(torch.slice(keys, 0, place, torch.add(place, 1), 1), 2, 0, T, 1), 1, 2)
+    v = torch.transpose(torch.slice(torch.slice(values, 0, place, torch.add(place, 1), 1), 2, 0, T, 1), 1, 2)
     outputs, _, _0, _1, _2 = torch._flash_attention_forward(queries, k, v, None, None, Q, T, 0., causal, False, scale=scale)
     return torch.reshape(outputs, [Q, -1])
 
-  # Every query to the keys its mask leaves: [Q, H * D].
-  def attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, T: int, mask: Tensor, scale: float) -> Tensor:
-    if torch.__and__(self.is_fused(q), torch.ne(torch.size(mask, 1), T)):
-      outputs = self.fused_attend(q, begin, end, keys, values, T, False, scale)
+  # Every query to the keys its mask leaves: [I * Q, H * D].
+  def attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, images: int, T: int, mask: Tensor, scale: float) -> Tensor:
+    alone = torch.__and__(torch.eq(images, 1), torch.ne(torch.size(mask, -1), T))
+    if torch.__and__(self.is_fused(q), alone):
+      outputs = self.fused_attend(q, begin, end, keys, values, place, T, False, scale)
     else:
-      scores = self.attention_scores(q, begin, end, keys, T, mask, scale)
-      outputs = self.weighted_values(torch.softmax(scores, -1, dtype=None), values)
+      scores = self.attention_scores(q, begin, end, keys, place, images, T, mask, scale)
+      outputs = self.weighted_values(torch.softmax(scores, -1, dtype=None), values, place)
     return outputs
 
-  # The first query to the keys up to a slot, the second to one more, and so on, a block of queries at a
-  # time.
-  def causal_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, slot: int, scale: float, block: int) -> Tensor:
+  # The first query of one image to the keys up to a slot, the second to one more, and so on, a block of
+  # queries at a time.
+  def causal_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, slot: int, scale: float, block: int) -> Tensor:
     if self.is_fused(q):
       T = torch.sub(torch.add(slot, end), begin)
-      outputs = self.fused_attend(q, begin, end, keys, values, T, True, scale)
+      outputs = self.fused_attend(q, begin, end, keys, values, place, T, True, scale)
     else:
-      outputs = self.causal_blocks(q, begin, end, keys, values, slot, scale, block)
+      outputs = self.causal_blocks(q, begin, end, keys, values, place, slot, scale, block)
     return outputs
 
-  def causal_blocks(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, slot: int, scale: float, block: int) -> Tensor:
+  def causal_blocks(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, slot: int, scale: float, block: int) -> Tensor:
     dtype = ops.prim.dtype(q)
     device = ops.prim.device(q)
     later = torch.triu(torch.full([block, block], -inf, dtype=dtype, layout=None, device=device, pin_memory=None), 1)
-    none = torch.zeros([1, 1], dtype=dtype, layout=None, device=device, pin_memory=None)
+    none = torch.zeros([1, 1, 1], dtype=dtype, layout=None, device=device, pin_memory=None)
     Q = torch.sub(end, begin)
     blocks = annotate(List[Tensor], [])
     for i in range(torch.floordiv(torch.sub(torch.add(Q, block), 1), block)):
@@ -342,10 +361,10 @@ class Operators(Module):
       last = ops.prim.min(torch.add(first, block), Q)
       size = torch.sub(last, first)
       T = torch.add(slot, last)
-      scores = self.attention_scores(q, torch.add(begin, first), torch.add(begin, last), keys, T, none, scale)
+      scores = self.attention_scores(q, torch.add(begin, first), torch.add(begin, last), keys, place, 1, T, none, scale)
       hidden = torch.slice(torch.slice(later, 0, 0, size, 1), 1, 0, size, 1)
-      _0 = torch.add_(torch.slice(scores, 2, torch.sub(T, size), T, 1), hidden, alpha=1)
-      _1 = torch.append(blocks, self.weighted_values(torch.softmax(scores, -1, dtype=None), values))
+      _0 = torch.add_(torch.slice(scores, 3, torch.sub(T, size), T, 1), hidden, alpha=1)
+      _1 = torch.append(blocks, self.weighted_values(torch.softmax(scores, -1, dtype=None), values, place))
     return torch.cat(blocks, 0)
 
   # Every query to every key, a block of queries at a time: q [R, H, S, D], k and v [R, H, T, D].
@@ -378,22 +397,24 @@ class Operators(Module):
   def empty(self: __torch__.Operators, shape: List[int], dtype: int, device: str) -> Tensor:
     return torch.empty(shape, dtype=dtype, layout=None, device=torch.device(device), pin_memory=None, memory_format=None)
 
-  # The first slots [K, slots, D] of keys or values, in memory of their own.
-  def copy_slots(self: __torch__.Operators, keys: Tensor, end: int) -> Tensor:
-    return torch.clone(torch.slice(keys, 1, 0, end, 1), memory_format=0)
+  # The first slots [K, slots, D] of an image's keys or values, in memory of their own.
+  def copy_slots(self: __torch__.Operators, keys: Tensor, place: int, end: int) -> Tensor:
+    return torch.clone(torch.slice(torch.select(keys, 0, place), 1, 0, end, 1), memory_format=0)
 
-  # Puts such slots first into other keys or values, in place.
-  def put_slots(self: __torch__.Operators, slots: Tensor, keys: Tensor) -> Tensor:
-    return torch.copy_(torch.slice(keys, 1, 0, torch.size(slots, 1), 1), slots, False)
+  # Puts such slots first into other keys or values [B, K, capacity, D], in place.
+  def put_slots(self: __torch__.Operators, slots: Tensor, keys: Tensor, place: int) -> Tensor:
+    return torch.copy_(torch.slice(torch.select(keys, 0, place), 1, 0, torch.size(slots, 1), 1), slots, False)
 
-  # Writes k[begin:end] and v[begin:end] [Q, K, D] into keys and values [K, capacity, D] in place, from
-  # a slot on. What is not finite becomes 0: a row that has failed must not spoil its neighbours' sums.
-  def cache_append(self: __torch__.Operators, keys: Tensor, values: Tensor, k: Tensor, v: Tensor, begin: int, end: int, slot: int) -> Tensor:
-    last = torch.sub(torch.add(slot, end), begin)
-    new_keys = torch.transpose(torch.slice(k, 0, begin, end, 1), 0, 1)
-    new_values = torch.transpose(torch.slice(v, 0, begin, end, 1), 0, 1)
-    _0 = torch.copy_(torch.slice(keys, 1, slot, last, 1), torch.nan_to_num(new_keys, 0., 0., 0.), False)
-    return torch.copy_(torch.slice(values, 1, slot, last, 1), torch.nan_to_num(new_values, 0., 0., 0.), False)
+  # Zeros in an image's slots from one on, in place.
+  def clear_slots(self: __torch__.Operators, keys: Tensor, place: int, begin: int) -> Tensor:
+    return torch.zero_(torch.slice(torch.select(keys, 0, place), 1, begin, torch.size(keys, 2), 1))
+
+  # Writes k and v [S, K, D] into keys and values [B, K, capacity, D] in place, each token into a slot [S]
+  # of a place [S]. What is not finite becomes 0: a row that has failed must not spoil its neighbours' sums.
+  def cache_append(self: __torch__.Operators, keys: Tensor, values: Tensor, k: Tensor, v: Tensor, places: Tensor, slots: Tensor) -> Tensor:
+    index = annotate(List[Optional[Tensor]], [places, None, slots])
+    _0 = torch.index_put_(keys, index, torch.nan_to_num(k, 0., 0., 0.), False)
+    return torch.index_put_(values, index, torch.nan_to_num(v, 0., 0., 0.), False)
 
   # --- Choosing tokens
 
@@ -426,74 +447,81 @@ class Operators(Module):
     largest = torch.amax(torch.abs(torch.to(torch.index_select(x, -1, dimensions), 6, False, False, None)), [-1], False)
     return torch.mul(largest, torch.rsqrt(torch.add(square, eps)))
 
-  # Groups [N, capacity, 3] as rows of keys, [N * 3, T]: a view where they lie as key_groups lays them.
-  def group_members(self: __torch__.Operators, groups: Tensor, T: int) -> Tensor:
-    return torch.reshape(torch.permute(torch.slice(groups, 1, 0, T, 1), [0, 2, 1]), [-1, T])
+  # Groups [B, N, 3, capacity] of I images as rows of keys, [I, N * 3, T]: a view.
+  def group_members(self: __torch__.Operators, groups: Tensor, place: int, images: int, T: int) -> Tensor:
+    taken = torch.slice(torch.slice(groups, 0, place, torch.add(place, images), 1), 3, 0, T, 1)
+    return torch.reshape(taken, [images, -1, T])
 
-  # Weights [H, Q, T] added up by group of keys: groups [N, capacity, 3] holds N choices of three groups
-  # as 0 and 1, choice [Q] says which is a query's. [H, Q, 3].
-  def group_sums(self: __torch__.Operators, weights: Tensor, groups: Tensor, choice: Tensor) -> Tensor:
-    H, Q, T = torch.size(weights)
-    N = torch.size(groups, 0)
-    members = self.group_members(groups, T)
-    sums = torch.reshape(torch.matmul(torch.reshape(weights, [torch.mul(H, Q), T]), torch.t(members)), [H, Q, N, 3])
+  # Weights [I, H, Q, T] added up by group of keys: groups [B, N, 3, capacity] holds N choices of three
+  # groups of each image as 0 and 1, choice [I, Q] says which is a query's. [I, H, Q, 3].
+  def group_sums(self: __torch__.Operators, weights: Tensor, groups: Tensor, place: int, choice: Tensor) -> Tensor:
+    I, H, Q, T = torch.size(weights)
+    N = torch.size(groups, 1)
+    members = torch.transpose(self.group_members(groups, place, I, T), 1, 2)
+    sums = torch.reshape(torch.matmul(torch.reshape(weights, [I, torch.mul(H, Q), T]), members), [I, H, Q, N, 3])
     if torch.eq(N, 1):
       chosen = sums
     else:
-      chosen = torch.gather(sums, 2, torch.expand(torch.reshape(choice, [1, Q, 1, 1]), [H, Q, 1, 3]))
-    return torch.squeeze(chosen, 2)
+      chosen = torch.gather(sums, 3, torch.expand(torch.reshape(choice, [I, 1, Q, 1, 1]), [I, H, Q, 1, 3]))
+    return torch.squeeze(chosen, 3)
 
-  # Marks the slots from one on as sinks of the text, or not: groups [N, capacity, 3] in place; a sink
-  # where values [Q] reach least [Q].
-  def mark_sinks(self: __torch__.Operators, groups: Tensor, slot: int, values: Tensor, least: Tensor) -> Tensor:
-    marked = torch.slice(torch.select(groups, 2, 2), 1, slot, torch.add(slot, torch.size(values, 0)), 1)
-    return torch.copy_(marked, torch.unsqueeze(torch.ge(values, least), 0), False)
+  # Marks slots [S] of places [S] as sinks of the text, or not: groups [B, N, 3, capacity] in place; a
+  # sink where values [S] reach least [S].
+  def mark_sinks(self: __torch__.Operators, groups: Tensor, places: Tensor, slots: Tensor, values: Tensor, least: Tensor) -> Tensor:
+    text_sinks = torch.select(groups, 2, 2)
+    marks = torch.to(torch.unsqueeze(torch.ge(values, least), 1), 6, False, False, None)
+    return torch.index_put_(text_sinks, annotate(List[Optional[Tensor]], [places, None, slots]), marks, False)
 
-  # The groups of a prefix, in slots no row uses yet: values [P], least [N]; [N, capacity, 3] of visual
-  # sinks, visual non-sinks, text sinks.
-  def key_groups(self: __torch__.Operators, values: Tensor, least: Tensor, image_start: int, capacity: int) -> Tensor:
+  # Puts the groups of a prefix in place, and none of slots no row uses yet: values [P], least [N] into
+  # groups [B, N, 3, capacity] of visual sinks, visual non-sinks, text sinks; and counts [B, N] of visual
+  # sinks.
+  def key_groups(self: __torch__.Operators, values: Tensor, least: Tensor, image_start: int, groups: Tensor, counts: Tensor, place: int) -> Tensor:
     P = torch.size(values, 0)
     sinks = torch.to(torch.ge(values, torch.unsqueeze(least, 1)), 6, False, False, None)
     image = torch.to(torch.ge(torch.arange(0, P, 1, dtype=4, layout=None, device=ops.prim.device(values), pin_memory=None), image_start), 6, False, False, None)
     visual = torch.mul(sinks, image)
-    groups = torch.stack([visual, torch.sub(image, visual), torch.sub(sinks, visual)], 1)
-    return torch.permute(torch.constant_pad_nd(groups, [0, torch.sub(capacity, P)], 0), [0, 2, 1])
+    all = torch.stack([visual, torch.sub(image, visual), torch.sub(sinks, visual)], 1)
+    padded = torch.constant_pad_nd(all, [0, torch.sub(torch.size(groups, 3), P)], 0)
+    _0 = torch.copy_(torch.select(groups, 0, place), padded, False)
+    return torch.copy_(torch.select(counts, 0, place), torch.sum(visual, [1]), False)
 
-  # 1 where a head is image-centric for a query, else 0: sums [H, Q, 3], settings [R, 5] of rows, the
-  # query's row [Q], visual sinks of each choice of groups [N] and the query's choice [Q]; [H, Q]. An
-  # epsilon of 0 says that no row follows the reference.
-  def select_heads(self: __torch__.Operators, sums: Tensor, settings: Tensor, rows: Tensor, visual_sinks: Tensor, choice: Tensor, epsilon: float) -> Tensor:
-    follows_reference, least_ratio, most_sinks, least_image, any_sink = torch.unbind(torch.index_select(settings, 0, rows), 1)
-    sinks, nonsinks, _ = torch.unbind(sums, 2)
+  # 1 where a head is image-centric for a query, else 0: sums [I, H, Q, 3], settings [I, Q, 6] of the
+  # query's row, how many queries follow the reference, visual sinks of each choice of groups [B, N] and
+  # the query's choice [I, Q]; [I, H, Q].
+  def select_heads(self: __torch__.Operators, sums: Tensor, settings: Tensor, references: int, visual_sinks: Tensor, place: int, choice: Tensor) -> Tensor:
+    follows_reference, least_ratio, most_sinks, least_image, any_sink, epsilon = torch.unbind(torch.unsqueeze(settings, 1), 3)
+    sinks, nonsinks, _ = torch.unbind(sums, 3)
     image = torch.add(sinks, nonsinks)
     by_paper = torch.ge(nonsinks, torch.mul(image, least_ratio))
-    if torch.gt(epsilon, 0):
+    if torch.gt(references, 0):
       by_reference = torch.le(torch.div(sinks, torch.add(image, epsilon)), most_sinks)
       centric = torch.where(torch.gt(follows_reference, 0), by_reference, by_paper)
     else:
       centric = by_paper
-    present = torch.gt(torch.add(torch.index_select(visual_sinks, 0, choice), any_sink), 0)
+    own = torch.slice(visual_sinks, 0, place, torch.add(place, torch.size(choice, 0)), 1)
+    present = torch.gt(torch.add(torch.unsqueeze(torch.gather(own, 1, choice), 1), any_sink), 0)
     somewhere_to_go = torch.ge(nonsinks, 1.1754943508222875e-38)
     enough = torch.logical_and(torch.ge(image, least_image), somewhere_to_go)
     return torch.to(torch.logical_and(torch.logical_and(centric, enough), present), 6, False, False, None)
 
-  # Weights [H, Q, T] with a share [Q] of every sink's given to visual non-sinks, where selected [H, Q].
-  def redistribute(self: __torch__.Operators, weights: Tensor, sums: Tensor, groups: Tensor, choice: Tensor, selected: Tensor, share: Tensor) -> Tensor:
-    H, Q, T = torch.size(weights)
-    N = torch.size(groups, 0)
-    visual_sinks, nonsinks, text_sinks = torch.unbind(sums, 2)
-    taken = torch.mul(selected, share)
+  # Weights [I, H, Q, T] with a share [I, Q] of every sink's given to visual non-sinks, where selected
+  # [I, H, Q].
+  def redistribute(self: __torch__.Operators, weights: Tensor, sums: Tensor, groups: Tensor, place: int, choice: Tensor, selected: Tensor, share: Tensor) -> Tensor:
+    I, H, Q, T = torch.size(weights)
+    N = torch.size(groups, 1)
+    visual_sinks, nonsinks, text_sinks = torch.unbind(sums, 3)
+    taken = torch.mul(selected, torch.unsqueeze(share, 1))
     budget = torch.mul(taken, torch.add(visual_sinks, text_sinks))
     given = torch.div(budget, torch.clamp_min(nonsinks, 1.1754943508222875e-38))
     lost = torch.neg(taken)
-    change = torch.unsqueeze(torch.stack([lost, given, lost], 2), 2)
+    change = torch.unsqueeze(torch.stack([lost, given, lost], 3), 3)
     if torch.eq(N, 1):
       changes = change
     else:
-      own = torch.eq(torch.unsqueeze(choice, 1), torch.arange(0, N, 1, dtype=4, layout=None, device=ops.prim.device(weights), pin_memory=None))
-      changes = torch.mul(change, torch.reshape(torch.to(own, 6, False, False, None), [1, Q, N, 1]))
-    factors = torch.matmul(torch.reshape(changes, [torch.mul(H, Q), torch.mul(N, 3)]), self.group_members(groups, T))
-    return torch.addcmul(weights, weights, torch.reshape(factors, [H, Q, T]), value=1)
+      own = torch.eq(torch.unsqueeze(choice, 2), torch.arange(0, N, 1, dtype=4, layout=None, device=ops.prim.device(weights), pin_memory=None))
+      changes = torch.mul(change, torch.reshape(torch.to(own, 6, False, False, None), [I, 1, Q, N, 1]))
+    factors = torch.matmul(torch.reshape(changes, [I, torch.mul(H, Q), torch.mul(N, 3)]), self.group_members(groups, place, I, T))
+    return torch.addcmul(weights, weights, torch.reshape(factors, [I, H, Q, T]), value=1)
 
   # Weights [H, Q, T] without the prefix keys that kept [R, P] has as 0 for the query's row [Q], and the
   # others divided by their sum; a query of whose row nothing is missing keeps its own.
@@ -515,6 +543,8 @@ class Operators(Module):
   def scale_keys(self: __torch__.Operators, weights: Tensor, factors: Tensor) -> Tensor:
     return torch.mul(torch.slice(weights, 2, 0, torch.size(factors, 1), 1), torch.unsqueeze(factors, 1))
 
-  # Sums by group [H, Q, 3] and selection [H, Q] of some queries [A]: [H, A, 4].
+  # Sums by group [I, H, Q, 3] and selection [I, H, Q] of some queries [A], indices of I * Q: [A, H, 4].
   def note_queries(self: __torch__.Operators, sums: Tensor, selected: Tensor, queries: Tensor) -> Tensor:
-    return torch.index_select(torch.cat([sums, torch.unsqueeze(selected, 2)], 2), 1, queries)
+    I, H, Q, _ = torch.size(sums)
+    both = torch.permute(torch.cat([sums, torch.unsqueeze(selected, 3)], 3), [0, 2, 1, 3])
+    return torch.index_select(torch.reshape(both, [torch.mul(I, Q), H, 4]), 0, queries)

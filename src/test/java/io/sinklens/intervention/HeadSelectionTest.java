@@ -10,10 +10,13 @@ import io.sinklens.intervention.VarSettings.VisualSink;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
+import io.sinklens.model.decoder.JoinedSegments;
 import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.Notes;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.model.decoder.Segment.Token;
+import io.sinklens.sink.JoinedSinks;
 import io.sinklens.sink.KeyGroupSums;
 import io.sinklens.sink.PrefixSinkValues;
 import io.sinklens.sink.SinkDetector;
@@ -255,19 +258,20 @@ class HeadSelectionTest {
       float[] states = new float[imageTokens * HIDDEN];
       Arrays.fill(states, 1);
       states[states.length - 1] = 100;
+      Segment prefix = Segment.ofPrefix(cache, values);
+      prefix.enter(manager, new Notes(manager));
       values.onHiddenStates(
-          SinkRule.FIRST_LAYER,
-          Segment.ofPrefix(cache, values),
-          manager.create(states, new Shape(imageTokens, HIDDEN)));
+          SinkRule.FIRST_LAYER, prefix, manager.create(states, new Shape(imageTokens, HIDDEN)));
       Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-      segment.enter(manager);
+      segment.enter(manager, new Notes(manager));
       sinks.onSegment(segment);
-      return new HeadSelection(model.operators(), manager, rows)
-          .select(
-              SinkRule.FIRST_LAYER,
-              sums(visualSinks, visualNonsinks, tokens.size()),
-              sinks,
-              segment)
+      JoinedSegments alone = JoinedSegments.alone(segment);
+      return new HeadSelection(
+              model.operators(),
+              alone,
+              new JoinedSinks(model.operators(), List.of(sinks), alone),
+              List.of(new HeadSelection.Rows(rows, imageTokens)))
+          .select(SinkRule.FIRST_LAYER, sums(visualSinks, visualNonsinks, tokens.size()))
           .toFloatArray();
     }
   }
@@ -279,6 +283,6 @@ class HeadSelectionTest {
       byGroup[3 * i + 1] = visualNonsinks[i];
     }
     return new KeyGroupSums(
-        manager.create(byGroup, new Shape(visualSinks.length / queries, queries, 3)));
+        manager.create(byGroup, new Shape(1, visualSinks.length / queries, queries, 3)));
   }
 }

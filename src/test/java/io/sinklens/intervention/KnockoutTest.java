@@ -12,6 +12,7 @@ import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.Notes;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.model.decoder.Segment.Token;
@@ -195,8 +196,9 @@ class KnockoutTest {
       for (int t = 0; t < PREFIX_KEYS; t++) {
         System.arraycopy(prefixStates[t], 0, flat, t * HIDDEN, HIDDEN);
       }
-      values.onHiddenStates(
-          2, Segment.ofPrefix(cache, values), manager.create(flat, new Shape(PREFIX_KEYS, HIDDEN)));
+      Segment prefix = Segment.ofPrefix(cache, values);
+      prefix.enter(manager, new Notes(manager));
+      values.onHiddenStates(2, prefix, manager.create(flat, new Shape(PREFIX_KEYS, HIDDEN)));
       SinkRule rule = new SinkRule(1.9, Comparison.AT_LEAST, SinkTokens.PROMPT);
       int[] promptLengths = new int[rows.size()];
       Arrays.fill(promptLengths, 1);
@@ -212,7 +214,7 @@ class KnockoutTest {
       List<Token> tokens =
           IntStream.of(rows).mapToObj(row -> new Token(row, ownLengths[row]++, true)).toList();
       Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-      segment.enter(manager);
+      segment.enter(manager, new Notes(manager));
       return segment;
     }
 

@@ -389,10 +389,10 @@ class RedistributionTest {
       for (int k = 0; k < batch.keys(r); k++) {
         Kind kind = batch.kinds[r][k];
         if (k < batch.prefixKeys && kind != Kind.TEXT) {
-          groups[(batch.choice[r] * capacity + k) * 3 + GROUPS.indexOf(kind)] = 1;
+          groups[(batch.choice[r] * 3 + GROUPS.indexOf(kind)) * capacity + k] = 1;
         } else if (kind == Kind.TEXT_SINK) { // Marked for all, though only its row sees it.
           for (int c = 0; c < choices; c++) {
-            groups[(c * capacity + slot[r][k - batch.prefixKeys]) * 3 + 2] = 1;
+            groups[(c * 3 + 2) * capacity + slot[r][k - batch.prefixKeys]] = 1;
           }
         }
       }
@@ -416,12 +416,13 @@ class RedistributionTest {
     float[] moved =
         operators
             .redistribute(
-                array(weights, batch.heads, queries, slots),
-                array(sums, batch.heads, queries, 3),
-                array(groups, choices, capacity, 3),
-                manager.create(choice),
-                array(selected, batch.heads, queries),
-                array(share, queries))
+                array(weights, 1, batch.heads, queries, slots),
+                array(sums, 1, batch.heads, queries, 3),
+                array(groups, 1, choices, 3, capacity),
+                0,
+                manager.create(choice, new Shape(1, queries)),
+                array(selected, 1, batch.heads, queries),
+                array(share, 1, queries))
             .toFloatArray();
     return unpacked(batch, moved, query, slot, slots);
   }

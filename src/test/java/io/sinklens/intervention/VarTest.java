@@ -13,6 +13,7 @@ import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.Notes;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.model.decoder.Segment.Token;
@@ -86,7 +87,9 @@ class VarTest {
     try (Batch batch = new Batch(settings(Mode.PAPER, 0.5).measuring())) {
       batch.prompt();
       NDArray weights = batch.array(0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
-      assertThat(batch.hook.onWeights(2, batch.segment, weights)).isSameAs(weights);
+      assertThat(batch.hook.onWeights(2, batch.segment, weights).toFloatArray())
+          .isEqualTo(weights.toFloatArray());
+      batch.segment.notes().read(model.operators());
       assertThat(batch.hook.selectedHeads(0).get(0)[2]).containsExactly(true);
       assertThat(batch.hook.totals(0).imageAttention(2))
           .containsExactly(new float[] {0.7f}, withPrecision(1e-6f));
@@ -179,6 +182,7 @@ class VarTest {
   @Test
   void asksForHiddenStatesAndWeightsFromTheThirdLayerOnAndForNothingElse() {
     try (Batch batch = new Batch(settings(Mode.PAPER, 0.5))) {
+      batch.prompt();
       for (Point point : Point.values()) {
         for (int layer = 0; layer <= LAYERS; layer++) {
           boolean covered = layer == 2 || layer == 3;
@@ -254,6 +258,7 @@ class VarTest {
       values = new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, LAYERS);
       cache = model.decoder().newCache(manager, RotaryPositions.sequential(PREFIX_KEYS), 3 * rows);
       segment = Segment.ofPrefix(cache, values);
+      segment.enter(manager, new Notes(manager));
       for (int layer = 2; layer < LAYERS; layer++) {
         values.onHiddenStates(layer, segment, states(prefixStates));
       }
@@ -272,13 +277,14 @@ class VarTest {
       List<Token> tokens =
           IntStream.range(0, rows).mapToObj(row -> new Token(row, position, answers)).toList();
       segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-      segment.enter(manager);
+      segment.enter(manager, new Notes(manager));
       hook.onSegment(segment);
       float[][] states = new float[rows][];
       Arrays.fill(states, state);
       for (int layer = 2; layer < LAYERS; layer++) {
         hook.onHiddenStates(layer, segment, states(states));
       }
+      segment.notes().read(model.operators());
     }
 
     /** Weights of the only row. */
@@ -287,7 +293,9 @@ class VarTest {
     }
 
     float[] weights(int layer, float... weights) {
-      return hook.onWeights(layer, segment, array(weights)).toFloatArray();
+      float[] moved = hook.onWeights(layer, segment, array(weights)).toFloatArray();
+      segment.notes().read(model.operators());
+      return moved;
     }
 
     /** What is made of the same weights of all rows, the last of them on their prompt token. */
@@ -301,6 +309,7 @@ class VarTest {
       float[] moved =
           hook.onWeights(layer, segment, manager.create(flat, new Shape(1, rows, keys)))
               .toFloatArray();
+      segment.notes().read(model.operators());
       float[][] ofRows = new float[rows][];
       for (int r = 0; r < rows; r++) {
         ofRows[r] = Arrays.copyOfRange(moved, r * keys, r * keys + PREFIX_KEYS + 1);

@@ -12,6 +12,7 @@ import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.KeyValueCache;
+import io.sinklens.model.decoder.Notes;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.Segment;
 import io.sinklens.model.decoder.Segment.Token;
@@ -86,16 +87,17 @@ class SinkDetectorTest {
                 model.operators(), values, rows.imageStart, rows.rules, rows.promptLengths)) {
       KeyValueCache cache = cache(rows.prefixKeys, 64);
       showPrefix(values, cache, layer -> rows.prefix[layer]);
-      assertThat(detector.imageTokens()).isEqualTo(rows.prefixKeys - rows.imageStart);
       assertThat(detector.prefixLength()).isEqualTo(rows.prefixKeys);
 
       int first = 1 + random.nextInt(rows.count());
       for (int begun : List.of(first, rows.count(), rows.count())) {
         Segment segment = segment(cache, rows.next(random, begun));
         detector.onSegment(segment);
+        assertThat(detector.imageTokens(segment)).isEqualTo(rows.prefixKeys - rows.imageStart);
         for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
           detector.onHiddenStates(l, segment, array(rows.ofTokens(l)));
         }
+        segment.notes().read(model.operators());
         compareSums(random, detector, rows, segment);
       }
 
@@ -140,7 +142,7 @@ class SinkDetectorTest {
     }
     KeyGroupSums sums =
         detector.sums(layer, segment, manager.create(weights, new Shape(HEADS, queries, keys)));
-    assertThat(sums.byGroup().getShape()).isEqualTo(new Shape(HEADS, queries, 3));
+    assertThat(sums.byGroup().getShape()).isEqualTo(new Shape(1, HEADS, queries, 3));
     float[] byGroup = sums.byGroup().toFloatArray();
     for (int i = 0; i < HEADS * queries; i++) {
       int row = segment.token(i % queries).row();
@@ -291,10 +293,10 @@ class SinkDetectorTest {
     try (SinkDetector detector =
         new SinkDetector(model.operators(), values, 2, List.of(rule), new int[] {1})) {
       show(detector, segment(cache, List.of(new Token(0, 0, true))), spike(0));
-      float[] groups = detector.groups(2).toFloatArray(); // [1, slot, group]
+      float[] textSinks = detector.groups(2).get("0, 0, 2").toFloatArray(); // [slot]
       List<Integer> positions = detector.promptSinks(0).get(0).textPositions();
       for (int k = 0; k < 2; k++) {
-        assertThat(groups[3 * k + 2]).isEqualTo(positions.contains(k) ? 1f : 0f);
+        assertThat(textSinks[k]).isEqualTo(positions.contains(k) ? 1f : 0f);
       }
       return positions;
     }
@@ -365,8 +367,8 @@ class SinkDetectorTest {
                 cache,
                 List.of(new Token(2, 0, true), new Token(1, 0, true), new Token(0, 0, true)));
         show(detector, segment, spike(0), spike(0), spike(0));
-        assertThat(detector.groups(2).getShape()).isEqualTo(new Shape(2, 7, 3));
-        assertThat(detector.choices(segment).toLongArray()).containsExactly(0, 1, 0);
+        assertThat(detector.groups(2).getShape()).isEqualTo(new Shape(1, 2, 3, 7));
+        assertThat(IntStream.range(0, 3).map(detector::choice)).containsExactly(0, 1, 0);
         assertThat(detector.visualSinkCounts(2).toFloatArray()).containsExactly(2, 1);
       }
     }
@@ -431,15 +433,16 @@ class SinkDetectorTest {
 
   private void showPrefix(PrefixSinkValues values, KeyValueCache cache, LayerStates states) {
     Segment prefix = Segment.ofPrefix(cache, values);
-    prefix.enter(manager);
+    prefix.enter(manager, new Notes(manager));
     for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
       values.onHiddenStates(l, prefix, array(states.at(l)));
     }
+    prefix.notes().read(model.operators());
   }
 
   private Segment segment(KeyValueCache cache, List<Token> tokens) {
     Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-    segment.enter(manager);
+    segment.enter(manager, new Notes(manager));
     return segment;
   }
 
@@ -449,12 +452,13 @@ class SinkDetectorTest {
     for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
       detector.onHiddenStates(l, segment, array(states));
     }
+    segment.notes().read(model.operators());
   }
 
   /** A choice's text sinks behind the prefix at the first layer with sinks, as 0 and 1. */
   private static float[] ownSinks(SinkDetector detector, int choice) {
     NDArray groups = detector.groups(SinkRule.FIRST_LAYER);
-    return groups.get("{}, {}:, 2", choice, detector.prefixLength()).toFloatArray();
+    return groups.get("0, {}, 2, {}:", choice, detector.prefixLength()).toFloatArray();
   }
 
   /** {@code [token][hidden]} as an array. */

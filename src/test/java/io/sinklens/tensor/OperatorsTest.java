@@ -14,6 +14,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.ExecutorService;
@@ -559,13 +560,13 @@ class OperatorsTest {
       Operands operands = new Operands(of, randomMask(of));
 
       NDArray scores = attentionScores(operands, operands.mask(manager));
-      check(operands.scores(), dtype, scores);
+      check(operands.scores(), dtype, scores.squeeze(0));
       NDArray weights = operators.softmax(scores);
-      check(operands.weights(), dtype, weights);
+      check(operands.weights(), dtype, weights.squeeze(0));
       check(
           operands.output(),
           dtype,
-          operators.weightedValues(weights, array(operands.values, dtype)));
+          operators.weightedValues(weights, alone(operands.values, dtype), 0));
     }
   }
 
@@ -575,9 +576,9 @@ class OperatorsTest {
       random = new Random(200 + repetition.getCurrentRepetition());
       Attention of = Attention.random(random, dtype);
       Operands operands = new Operands(of, new boolean[of.queries][of.slots]);
-      NDArray nothing = operators.to(manager.create(new float[1], new Shape(1, 1)), dtype);
+      NDArray nothing = operators.to(manager.create(new float[1], new Shape(1, 1, 1)), dtype);
 
-      check(operands.scores(), dtype, attentionScores(operands, nothing));
+      check(operands.scores(), dtype, attentionScores(operands, nothing).squeeze(0));
       check(operands.output(), dtype, attend(operands, nothing, manager));
     }
   }
@@ -596,7 +597,7 @@ class OperatorsTest {
       check(
           weighted(of, weights, values),
           dtype,
-          operators.weightedValues(array(weights, Dtype.FLOAT32), array(values, dtype)));
+          operators.weightedValues(alone(weights, Dtype.FLOAT32), alone(values, dtype), 0));
     }
   }
 
@@ -623,14 +624,14 @@ class OperatorsTest {
     }
     Operands operands = new Operands(of, hidden);
     NDArray query = array(operands.query, of.dtype);
-    NDArray keys = array(operands.keys, of.dtype);
-    NDArray values = array(operands.values, of.dtype);
+    NDArray keys = alone(operands.keys, of.dtype);
+    NDArray values = alone(operands.values, of.dtype);
 
     check(
         operands.output(),
         of.dtype,
         operators.causalAttend(
-            query, of.before, of.end(), keys, values, of.slots - of.queries, of.scale()));
+            query, of.before, of.end(), keys, values, 0, of.slots - of.queries, of.scale()));
   }
 
   static Stream<int[]> wholeAttentions() { // Rows, heads, queries, keys, head size.
@@ -697,58 +698,89 @@ class OperatorsTest {
   // --- Key-value cache
 
   @RepeatedTest(20)
-  void appendsTokensFromASlotOn(RepetitionInfo repetition) {
+  void appendsTokensToTheirSlots(RepetitionInfo repetition) {
     for (Dtype dtype : COMPUTED) {
       random = new Random(repetition.getCurrentRepetition());
+      int places = 1 + random.nextInt(4);
       int heads = 1 + random.nextInt(3);
       int size = 1 + random.nextInt(8);
-      int tokens = 1 + random.nextInt(6);
-      int begin = random.nextInt(tokens);
-      int end = begin + random.nextInt(tokens - begin + 1); // None, too.
-      int slot = random.nextInt(5);
-      int capacity = slot + end - begin + random.nextInt(4);
-      Doubles keysBefore = random(dtype, heads, capacity, size);
-      Doubles valuesBefore = random(dtype, heads, capacity, size);
-      Doubles newKeys = withNumbersThatAreNotFinite(random(dtype, tokens, heads, size));
-      Doubles newValues = withNumbersThatAreNotFinite(random(dtype, tokens, heads, size));
+      int capacity = 1 + random.nextInt(6);
+      List<Integer> ends = new ArrayList<>(); // Place and slot in one number, each but once.
+      IntStream.range(0, places * capacity).forEach(ends::add);
+      Collections.shuffle(ends, random);
+      List<Integer> to = ends.subList(0, random.nextInt(places * capacity + 1)); // None, too.
+      Doubles keysBefore = random(dtype, places, heads, capacity, size);
+      Doubles valuesBefore = random(dtype, places, heads, capacity, size);
+      Doubles newKeys = withNumbersThatAreNotFinite(random(dtype, to.size(), heads, size));
+      Doubles newValues = withNumbersThatAreNotFinite(random(dtype, to.size(), heads, size));
       NDArray keys = array(keysBefore, dtype);
       NDArray values = array(valuesBefore, dtype);
 
       operators.cacheAppend(
-          keys, values, array(newKeys, dtype), array(newValues, dtype), begin, end, slot);
+          keys,
+          values,
+          array(newKeys, dtype),
+          array(newValues, dtype),
+          manager.create(to.stream().mapToLong(end -> end / capacity).toArray()),
+          manager.create(to.stream().mapToLong(end -> end % capacity).toArray()));
 
-      check(appended(keysBefore, newKeys, begin, end, slot), dtype, keys);
-      check(appended(valuesBefore, newValues, begin, end, slot), dtype, values);
+      check(appended(keysBefore, newKeys, to), dtype, keys);
+      check(appended(valuesBefore, newValues, to), dtype, values);
     }
   }
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void copiesTheFirstSlotsIntoAnotherCache(Dtype dtype) {
-    Doubles kept = random(dtype, 2, 5, 4);
-    Doubles before = random(dtype, 2, 7, 4);
+    Doubles kept = random(dtype, 3, 2, 5, 4);
+    Doubles before = random(dtype, 2, 2, 7, 4);
     NDArray source = array(kept, dtype);
     NDArray keys = array(before, dtype);
 
-    NDArray slots = operators.copySlots(source, 3);
-    operators.putSlots(source, operators.copySlots(array(before, dtype), 5)); // Later changes.
-    operators.putSlots(keys, slots);
+    NDArray slots = operators.copySlots(source, 2, 3);
+    operators.putSlots(
+        source, 2, operators.copySlots(array(before, dtype), 0, 5)); // Later changes.
+    operators.putSlots(keys, 1, slots);
 
-    check(Doubles.of(shape(2, 3, 4), kept::at), dtype, slots);
-    check(Doubles.of(shape(2, 7, 4), i -> i[1] < 3 ? kept.at(i) : before.at(i)), dtype, keys);
+    check(Doubles.of(shape(2, 3, 4), i -> kept.at(2, i[0], i[1], i[2])), dtype, slots);
+    check(
+        before.with(i -> i[0] == 1 && i[2] < 3 ? kept.at(2, i[1], i[2], i[3]) : before.at(i)),
+        dtype,
+        keys);
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void clearsSlotsOfOneImage(Dtype dtype) {
+    Doubles before = Doubles.of(shape(3, 2, 5, 4), i -> Double.NaN);
+    NDArray keys = array(before, dtype);
+
+    operators.clearSlots(keys, 1, 2);
+
+    float[] after = floats(keys);
+    for (int i = 0; i < after.length; i++) {
+      boolean cleared = i / (2 * 5 * 4) == 1 && i / 4 % 5 >= 2;
+      assertThat(Float.compare(after[i], cleared ? 0 : Float.NaN)).isZero();
+    }
   }
 
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void writesNoughtForWhatIsNotFinite(Dtype dtype) {
-    NDArray keys = operators.empty(manager, new Shape(1, 2, 4), dtype);
-    NDArray values = operators.empty(manager, new Shape(1, 2, 4), dtype);
+    NDArray keys = operators.empty(manager, new Shape(1, 1, 2, 4), dtype);
+    NDArray values = operators.empty(manager, new Shape(1, 1, 2, 4), dtype);
     float[] bad = {
       Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, 0x1p127f, 1, 2, 3, -0x1p127f
     };
     NDArray numbers = operators.to(manager.create(bad, new Shape(2, 1, 4)), dtype);
 
-    operators.cacheAppend(keys, values, numbers, numbers, 0, 2, 0);
+    operators.cacheAppend(
+        keys,
+        values,
+        numbers,
+        numbers,
+        manager.create(new long[2]),
+        manager.create(new long[] {0, 1}));
 
     assertThat(floats(keys)).containsExactly(0, 0, 0, 0x1p127f, 1, 2, 3, -0x1p127f);
     assertThat(floats(values)).containsExactly(0, 0, 0, 0x1p127f, 1, 2, 3, -0x1p127f);
@@ -893,49 +925,72 @@ class OperatorsTest {
     int choices = 1 + random.nextInt(3);
     int imageStart = random.nextInt(keys + 1);
     int capacity = keys + random.nextInt(5);
+    int places = 1 + random.nextInt(3);
+    int place = random.nextInt(places);
     Doubles values = Doubles.of(shape(keys), i -> random.nextInt(5)); // Some as large as the least.
     Doubles least = Doubles.of(shape(choices), i -> random.nextInt(5));
+    NDArray groups = manager.full(new Shape(places, choices, 3, capacity), 7f);
+    NDArray counts = manager.full(new Shape(places, choices), 7f);
 
-    check(
+    operators.keyGroups(
+        array(values, Dtype.FLOAT32),
+        array(least, Dtype.FLOAT32),
+        imageStart,
+        groups,
+        counts,
+        place);
+
+    Doubles expected =
         Doubles.of(
-            shape(choices, capacity, 3),
+            shape(places, choices, 3, capacity),
             i -> {
-              if (i[1] >= keys) {
-                return 0;
+              if (i[0] != place || i[3] >= keys) {
+                return i[0] == place ? 0 : 7;
               }
-              boolean sink = values.at(i[1]) >= least.at(i[0]);
-              boolean image = i[1] >= imageStart;
+              boolean sink = values.at(i[3]) >= least.at(i[1]);
+              boolean image = i[3] >= imageStart;
               int group = image ? (sink ? 0 : 1) : (sink ? 2 : -1);
               return i[2] == group ? 1 : 0;
-            }),
+            });
+    check(expected, Dtype.FLOAT32, groups);
+    check(
+        Doubles.of(
+            shape(places, choices),
+            i -> i[0] == place ? sum(capacity, t -> expected.at(place, i[1], 0, t)) : 7),
         Dtype.FLOAT32,
-        operators.keyGroups(
-            array(values, Dtype.FLOAT32), array(least, Dtype.FLOAT32), imageStart, capacity));
+        counts);
   }
 
   @RepeatedTest(20)
   void marksTextSinksAfterThePrefix(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
+    int images = 1 + random.nextInt(3);
     int choices = 1 + random.nextInt(3);
-    int tokens = 1 + random.nextInt(5);
-    int slot = random.nextInt(6);
-    int capacity = slot + tokens + random.nextInt(4);
-    Doubles before = groups(choices, capacity, capacity);
-    Doubles values = Doubles.of(shape(tokens), i -> random.nextInt(5));
+    int capacity = 1 + random.nextInt(8);
+    List<Integer> ends = new ArrayList<>(); // Place and slot in one number, each but once.
+    IntStream.range(0, images * capacity).forEach(ends::add);
+    Collections.shuffle(ends, random);
+    List<Integer> marked = ends.subList(0, 1 + random.nextInt(images * capacity));
+    Doubles before = groups(images, choices, capacity, capacity);
+    Doubles values = Doubles.of(shape(marked.size()), i -> random.nextInt(5));
     Doubles least =
         Doubles.of(
-            shape(tokens),
+            shape(marked.size()),
             i -> random.nextInt(4) == 0 ? Double.POSITIVE_INFINITY : random.nextInt(5));
     NDArray groups = array(before, Dtype.FLOAT32);
 
-    operators.markSinks(groups, slot, array(values, Dtype.FLOAT32), array(least, Dtype.FLOAT32));
+    operators.markSinks(
+        groups,
+        manager.create(marked.stream().mapToLong(end -> end / capacity).toArray()),
+        manager.create(marked.stream().mapToLong(end -> end % capacity).toArray()),
+        array(values, Dtype.FLOAT32),
+        array(least, Dtype.FLOAT32));
 
     check(
-        Doubles.of(
-            shape(choices, capacity, 3),
+        before.with(
             i -> {
-              int token = i[1] - slot;
-              if (i[2] != 2 || token < 0 || token >= tokens) {
+              int token = marked.indexOf(i[0] * capacity + i[3]);
+              if (i[2] != 2 || token < 0) {
                 return before.at(i);
               }
               return values.at(token) >= least.at(token) ? 1 : 0;
@@ -946,11 +1001,12 @@ class OperatorsTest {
 
   @Test
   void marksNoTokenWhoseValueIsNotANumber() {
-    NDArray groups = manager.ones(new Shape(1, 2, 3));
+    NDArray groups = manager.ones(new Shape(1, 1, 3, 2));
 
     operators.markSinks(
         groups,
-        1,
+        manager.create(new long[] {0}),
+        manager.create(new long[] {1}),
         manager.create(new float[] {Float.NaN}),
         manager.create(new float[] {Float.NEGATIVE_INFINITY}));
 
@@ -961,26 +1017,33 @@ class OperatorsTest {
 
   /** Weights on the first keys of a cache, some of them 0, and the groups those keys are in. */
   private final class Weighed {
+    private final int images;
+    private final int place = random.nextInt(3);
     private final int heads = 1 + random.nextInt(4);
     private final int queries = 1 + random.nextInt(5);
     private final int keys = 1 + random.nextInt(20);
     private final Doubles weights;
-    private final Doubles groups; // [choice, slot, group]
-    private final int[] choice = new int[queries];
+    private final Doubles groups; // [place, choice, group, slot]
+    private final int[] choice; // image · query
 
-    Weighed(int choices) {
+    Weighed(int images, int choices) {
+      this.images = images;
       weights =
           Doubles.of(
-              shape(heads, queries, keys),
+              shape(images, heads, queries, keys),
               i -> random.nextInt(4) == 0 ? 0 : (float) (random.nextDouble() / keys));
-      groups = groups(choices, keys, keys + random.nextInt(4));
-      Arrays.setAll(choice, q -> random.nextInt(choices));
+      groups = groups(place + images + 1, choices, keys, keys + random.nextInt(4));
+      choice = random.ints((long) images * queries, 0, choices).toArray();
+    }
+
+    double group(int image, int query, int group, int slot) {
+      return groups.at(place + image, choice[image * queries + query], group, slot);
     }
 
     Doubles sums() {
       return Doubles.of(
-          shape(heads, queries, 3),
-          i -> sum(keys, t -> weights.at(i[0], i[1], t) * groups.at(choice[i[1]], t, i[2])));
+          shape(images, heads, queries, 3),
+          i -> sum(keys, t -> weights.at(i[0], i[1], i[2], t) * group(i[0], i[2], i[3], t)));
     }
 
     NDArray weightsArray() {
@@ -992,90 +1055,97 @@ class OperatorsTest {
     }
 
     NDArray choiceArray() {
-      return integers(choice, queries);
+      return integers(choice, images, queries);
     }
   }
 
   @RepeatedTest(30)
   void addsAttentionUpByGroupOfKeys(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
-    Weighed of = new Weighed(1 + repetition.getCurrentRepetition() % 3);
+    Weighed of = new Weighed(1 + random.nextInt(3), 1 + repetition.getCurrentRepetition() % 3);
 
     check(
         of.sums(),
         Dtype.FLOAT32,
-        operators.groupSums(of.weightsArray(), of.groupsArray(), of.choiceArray()));
+        operators.groupSums(of.weightsArray(), of.groupsArray(), of.place, of.choiceArray()));
   }
 
   @RepeatedTest(50)
   void choosesHeadsByTheSettingsOfEveryRow(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
+    int images = 1 + random.nextInt(3);
     int heads = 1 + random.nextInt(5);
     int queries = 1 + random.nextInt(5);
-    int rows = 1 + random.nextInt(4);
     int choices = 1 + random.nextInt(3);
-    double epsilon = 0.2; // Large, so that it shows.
+    int place = random.nextInt(3);
     Doubles sums =
         Doubles.of(
-            shape(heads, queries, 3),
+            shape(images, heads, queries, 3),
             i -> random.nextInt(6) == 0 ? 0 : (float) (random.nextDouble() / 2));
-    Doubles settings =
+    boolean references = random.nextBoolean();
+    Doubles settings = // The epsilon large, so that it shows.
         Doubles.of(
-            shape(rows, 5),
-            i -> i[1] == 0 || i[1] == 4 ? random.nextInt(2) : (float) random.nextDouble());
-    int[] ofQueries = random.ints(queries, 0, rows).toArray();
-    Doubles visualSinks = Doubles.of(shape(choices), i -> random.nextInt(2));
-    int[] choice = random.ints(queries, 0, choices).toArray();
+            shape(images, queries, 6),
+            i ->
+                switch (i[2]) {
+                  case 0 -> references ? random.nextInt(2) : 0;
+                  case 4 -> random.nextInt(2);
+                  case 5 -> 0.2f;
+                  default -> (float) random.nextDouble();
+                });
+    Doubles visualSinks = Doubles.of(shape(place + images, choices), i -> random.nextInt(2));
+    int[] choice = random.ints((long) images * queries, 0, choices).toArray();
 
     float[] selected =
         operators
             .selectHeads(
                 array(sums, Dtype.FLOAT32),
                 array(settings, Dtype.FLOAT32),
-                integers(ofQueries, queries),
+                references ? 1 : 0,
                 array(visualSinks, Dtype.FLOAT32),
-                integers(choice, queries),
-                epsilon)
+                place,
+                integers(choice, images, queries))
             .toFloatArray();
 
-    for (int h = 0; h < heads; h++) {
-      for (int q = 0; q < queries; q++) {
-        int row = ofQueries[q];
-        double sinks = sums.at(h, q, 0);
-        double nonsinks = sums.at(h, q, 1);
-        double image = sinks + nonsinks;
-        double margin =
-            settings.at(row, 0) > 0
-                ? settings.at(row, 2) - sinks / (image + epsilon)
-                : nonsinks - settings.at(row, 1) * image;
-        double imageMargin = image - settings.at(row, 3);
-        if (nonsinks > 0 && (Math.abs(margin) < 1e-5 || Math.abs(imageMargin) < 1e-5)) {
-          continue; // Rounding may decide either way.
-        }
-        boolean expected =
-            nonsinks > 0
-                && margin >= 0
-                && imageMargin >= 0
-                && (visualSinks.at(choice[q]) > 0 || settings.at(row, 4) > 0);
-        assertThat(selected[h * queries + q])
-            .as("head %d of query %d", h, q)
-            .isEqualTo(expected ? 1f : 0f);
+    for (int i = 0; i < images * heads * queries; i++) {
+      int image = i / (heads * queries);
+      int h = i / queries % heads;
+      int q = i % queries;
+      double sinks = sums.at(image, h, q, 0);
+      double nonsinks = sums.at(image, h, q, 1);
+      double attention = sinks + nonsinks;
+      double margin =
+          settings.at(image, q, 0) > 0
+              ? settings.at(image, q, 2) - sinks / (attention + 0.2)
+              : nonsinks - settings.at(image, q, 1) * attention;
+      double imageMargin = attention - settings.at(image, q, 3);
+      if (nonsinks > 0 && (Math.abs(margin) < 1e-5 || Math.abs(imageMargin) < 1e-5)) {
+        continue; // Rounding may decide either way.
       }
+      boolean expected =
+          nonsinks > 0
+              && margin >= 0
+              && imageMargin >= 0
+              && (visualSinks.at(place + image, choice[image * queries + q]) > 0
+                  || settings.at(image, q, 4) > 0);
+      assertThat(selected[i])
+          .as("head %d of query %d on image %d", h, q, image)
+          .isEqualTo(expected ? 1f : 0f);
     }
   }
 
   @RepeatedTest(50)
   void movesAShareOfEverySinksAttentionToTheImage(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
-    Weighed of = new Weighed(1 + repetition.getCurrentRepetition() % 3);
+    Weighed of = new Weighed(1 + random.nextInt(3), 1 + repetition.getCurrentRepetition() % 3);
     Doubles sums = of.sums();
     Doubles selected =
         Doubles.of(
-            shape(of.heads, of.queries),
-            i -> sums.at(i[0], i[1], 1) > 0 && random.nextBoolean() ? 1 : 0);
+            shape(of.images, of.heads, of.queries),
+            i -> sums.at(i[0], i[1], i[2], 1) > 0 && random.nextBoolean() ? 1 : 0);
     Doubles share =
         Doubles.of(
-            shape(of.queries),
+            shape(of.images, of.queries),
             i -> random.nextInt(4) == 0 ? random.nextInt(2) : random.nextFloat());
 
     NDArray moved =
@@ -1083,39 +1153,37 @@ class OperatorsTest {
             of.weightsArray(),
             array(sums, Dtype.FLOAT32),
             of.groupsArray(),
+            of.place,
             of.choiceArray(),
             array(selected, Dtype.FLOAT32),
             array(share, Dtype.FLOAT32));
 
     check(
-        Doubles.of(
-            shape(of.heads, of.queries, of.keys),
+        of.weights.with(
             i -> {
               double weight = of.weights.at(i);
-              double taken = selected.at(i[0], i[1]) * share.at(i[1]);
+              double taken = selected.at(i[0], i[1], i[2]) * share.at(i[0], i[2]);
               if (taken == 0) {
                 return weight;
               }
-              int choice = of.choice[i[1]];
-              double budget = taken * (sums.at(i[0], i[1], 0) + sums.at(i[0], i[1], 2));
-              if (of.groups.at(choice, i[2], 0) + of.groups.at(choice, i[2], 2) > 0) {
+              double budget = taken * (sums.at(i[0], i[1], i[2], 0) + sums.at(i[0], i[1], i[2], 2));
+              if (of.group(i[0], i[2], 0, i[3]) + of.group(i[0], i[2], 2, i[3]) > 0) {
                 return weight * (1 - taken);
               }
-              return of.groups.at(choice, i[2], 1) > 0
-                  ? weight + budget * weight / sums.at(i[0], i[1], 1)
+              return of.group(i[0], i[2], 1, i[3]) > 0
+                  ? weight + budget * weight / sums.at(i[0], i[1], i[2], 1)
                   : weight;
             }),
         Dtype.FLOAT32,
         moved);
     float[] before = of.weightsArray().toFloatArray();
     float[] after = moved.toFloatArray();
-    for (int h = 0; h < of.heads; h++) {
-      for (int q = 0; q < of.queries; q++) {
-        int begin = (h * of.queries + q) * of.keys;
-        if (selected.at(h, q) * share.at(q) == 0) {
-          assertThat(Arrays.copyOfRange(after, begin, begin + of.keys))
-              .isEqualTo(Arrays.copyOfRange(before, begin, begin + of.keys));
-        }
+    for (int i = 0; i < of.images * of.heads * of.queries; i++) {
+      int image = i / (of.heads * of.queries);
+      int query = i % of.queries;
+      if (selected.at(image, i / of.queries % of.heads, query) * share.at(image, query) == 0) {
+        assertThat(Arrays.copyOfRange(after, i * of.keys, (i + 1) * of.keys))
+            .isEqualTo(Arrays.copyOfRange(before, i * of.keys, (i + 1) * of.keys));
       }
     }
   }
@@ -1123,7 +1191,7 @@ class OperatorsTest {
   @RepeatedTest(30)
   void hidesKeysAsIfTheyWereNotThere(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
-    Weighed of = new Weighed(1);
+    Weighed of = new Weighed(1, 1);
     int prefix = 1 + random.nextInt(of.keys);
     int rows = 1 + random.nextInt(3);
     Doubles kept = Doubles.of(shape(rows, prefix), i -> i[0] > 0 && random.nextInt(3) == 0 ? 0 : 1);
@@ -1131,7 +1199,9 @@ class OperatorsTest {
 
     NDArray left =
         operators.knockOut(
-            of.weightsArray(), array(kept, Dtype.FLOAT32), integers(ofQueries, of.queries));
+            of.weightsArray().squeeze(0),
+            array(kept, Dtype.FLOAT32),
+            integers(ofQueries, of.queries));
 
     Doubles factors =
         Doubles.of(
@@ -1142,10 +1212,13 @@ class OperatorsTest {
             i -> {
               int query = i[1];
               if (sum(of.keys, t -> 1 - factors.at(query, t)) == 0) {
-                return of.weights.at(i);
+                return of.weights.at(0, i[0], i[1], i[2]);
               }
-              double sum = sum(of.keys, t -> of.weights.at(i[0], query, t) * factors.at(query, t));
-              return sum == 0 ? 0 : of.weights.at(i) * factors.at(query, i[2]) / sum;
+              double sum =
+                  sum(of.keys, t -> of.weights.at(0, i[0], query, t) * factors.at(query, t));
+              return sum == 0
+                  ? 0
+                  : of.weights.at(0, i[0], i[1], i[2]) * factors.at(query, i[2]) / sum;
             }),
         Dtype.FLOAT32,
         left);
@@ -1161,7 +1234,7 @@ class OperatorsTest {
   @RepeatedTest(10)
   void averagesSomeQueriesOverHeads(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
-    Weighed of = new Weighed(1);
+    Weighed of = new Weighed(1, 1);
     int[] queries = random.ints(1 + random.nextInt(4), 0, of.queries).toArray();
     int begin = random.nextInt(of.keys);
     int end = begin + 1 + random.nextInt(of.keys - begin);
@@ -1169,23 +1242,25 @@ class OperatorsTest {
     check(
         Doubles.of(
             shape(queries.length, end - begin),
-            i -> sum(of.heads, h -> of.weights.at(h, queries[i[0]], begin + i[1])) / of.heads),
+            i -> sum(of.heads, h -> of.weights.at(0, h, queries[i[0]], begin + i[1])) / of.heads),
         Dtype.FLOAT32,
-        operators.meanOverHeads(of.weightsArray(), integers(queries, queries.length), begin, end));
+        operators.meanOverHeads(
+            of.weightsArray().squeeze(0), integers(queries, queries.length), begin, end));
   }
 
   @RepeatedTest(10)
   void scalesTheKeysOfAPrefixByHead(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
-    Weighed of = new Weighed(1);
+    Weighed of = new Weighed(1, 1);
     int prefix = 1 + random.nextInt(of.keys);
     Doubles factors = random(Dtype.FLOAT32, of.heads, prefix);
 
     check(
         Doubles.of(
-            shape(of.heads, of.queries, prefix), i -> of.weights.at(i) * factors.at(i[0], i[2])),
+            shape(of.heads, of.queries, prefix),
+            i -> of.weights.at(0, i[0], i[1], i[2]) * factors.at(i[0], i[2])),
         Dtype.FLOAT32,
-        operators.scaleKeys(of.weightsArray(), array(factors, Dtype.FLOAT32)));
+        operators.scaleKeys(of.weightsArray().squeeze(0), array(factors, Dtype.FLOAT32)));
   }
 
   @RepeatedTest(10)
@@ -1193,14 +1268,21 @@ class OperatorsTest {
     random = new Random(repetition.getCurrentRepetition());
     int heads = 1 + random.nextInt(4);
     int queries = 1 + random.nextInt(5);
-    Doubles sums = random(Dtype.FLOAT32, heads, queries, 3);
-    Doubles selected = Doubles.of(shape(heads, queries), i -> random.nextInt(2));
-    int[] noted = random.ints(1 + random.nextInt(4), 0, queries).toArray();
+    int images = 1 + random.nextInt(3);
+    Doubles sums = random(Dtype.FLOAT32, images, heads, queries, 3);
+    Doubles selected = Doubles.of(shape(images, heads, queries), i -> random.nextInt(2));
+    int[] noted = random.ints(1 + random.nextInt(4), 0, images * queries).toArray();
 
     check(
         Doubles.of(
-            shape(heads, noted.length, 4),
-            i -> i[2] == 3 ? selected.at(i[0], noted[i[1]]) : sums.at(i[0], noted[i[1]], i[2])),
+            shape(noted.length, heads, 4),
+            i -> {
+              int image = noted[i[0]] / queries;
+              int query = noted[i[0]] % queries;
+              return i[2] == 3
+                  ? selected.at(image, i[1], query)
+                  : sums.at(image, i[1], query, i[2]);
+            }),
         Dtype.FLOAT32,
         operators.noteQueries(
             array(sums, Dtype.FLOAT32),
@@ -1211,36 +1293,37 @@ class OperatorsTest {
   @RepeatedTest(10)
   void keepsAFailedQueryToItself(RepetitionInfo repetition) {
     random = new Random(repetition.getCurrentRepetition());
-    Weighed of = new Weighed(1 + repetition.getCurrentRepetition() % 2);
-    int failed = random.nextInt(of.queries);
+    Weighed of = new Weighed(1 + random.nextInt(3), 1 + repetition.getCurrentRepetition() % 2);
+    int failed = random.nextInt(of.images * of.queries);
     NDArray spoilt =
         array(
-            Doubles.of(
-                shape(of.heads, of.queries, of.keys),
-                i -> i[1] == failed ? Double.NaN : of.weights.at(i)),
+            of.weights.with(
+                i -> i[0] * of.queries + i[2] == failed ? Double.NaN : of.weights.at(i)),
             Dtype.FLOAT32);
-    NDArray selected = manager.ones(new Shape(of.heads, of.queries));
-    NDArray share = manager.ones(new Shape(of.queries));
+    NDArray selected = manager.ones(new Shape(of.images, of.heads, of.queries));
+    NDArray share = manager.ones(new Shape(of.images, of.queries));
     NDArray kept = array(Doubles.of(shape(1, of.keys), i -> random.nextInt(2)), Dtype.FLOAT32);
     NDArray rows = integers(new int[of.queries], of.queries);
     List<List<NDArray>> results = new ArrayList<>();
     for (NDArray weights : List.of(of.weightsArray(), spoilt)) {
-      NDArray sums = operators.groupSums(weights, of.groupsArray(), of.choiceArray());
+      NDArray groups = of.groupsArray();
+      NDArray sums = operators.groupSums(weights, groups, of.place, of.choiceArray());
       results.add(
           List.of(
               sums,
               operators.redistribute(
-                  weights, sums, of.groupsArray(), of.choiceArray(), selected, share),
-              operators.knockOut(weights, kept, rows)));
+                  weights, sums, groups, of.place, of.choiceArray(), selected, share),
+              operators.knockOut(weights.get(failed / of.queries), kept, rows)));
     }
 
     for (int operator = 0; operator < 3; operator++) {
       NDArray healthy = results.get(0).get(operator);
-      int width = (int) healthy.getShape().get(2);
+      int width = (int) healthy.getShape().get(healthy.getShape().dimension() - 1);
       float[] expected = healthy.toFloatArray();
       float[] actual = results.get(1).get(operator).toFloatArray();
       for (int i = 0; i < expected.length; i++) {
-        if (i / width % of.queries == failed) {
+        int image = operator == 2 ? failed / of.queries : i / width / of.queries / of.heads;
+        if (image * of.queries + i / width % of.queries == failed) {
           assertThat(actual[i]).isNaN();
         } else {
           assertThat(actual[i]).isEqualTo(expected[i]);
@@ -1328,8 +1411,10 @@ class OperatorsTest {
         operands.query.array(operators, owner, of.dtype),
         of.before,
         of.end(),
-        operands.keys.array(operators, owner, of.dtype),
-        operands.values.array(operators, owner, of.dtype),
+        operands.keys.array(operators, owner, of.dtype).expandDims(0),
+        operands.values.array(operators, owner, of.dtype).expandDims(0),
+        0,
+        1,
         of.slots,
         mask,
         of.scale());
@@ -1341,7 +1426,9 @@ class OperatorsTest {
         array(operands.query, of.dtype),
         of.before,
         of.end(),
-        array(operands.keys, of.dtype),
+        alone(operands.keys, of.dtype),
+        0,
+        1,
         of.slots,
         mask,
         of.scale());
@@ -1372,7 +1459,8 @@ class OperatorsTest {
 
     NDArray mask(NDManager owner) {
       return Doubles.of(
-              shape(of.queries, of.slots), i -> hidden[i[0]][i[1]] ? Double.NEGATIVE_INFINITY : 0)
+              shape(1, of.queries, of.slots),
+              i -> hidden[i[1]][i[2]] ? Double.NEGATIVE_INFINITY : 0)
           .array(operators, owner, of.dtype);
     }
 
@@ -1438,17 +1526,13 @@ class OperatorsTest {
     return hidden;
   }
 
-  /** A cache after tokens {@code begin} to {@code end} went in. */
-  private static Doubles appended(Doubles before, Doubles tokens, int begin, int end, int slot) {
-    return Doubles.of(
-        shape(before.size(0), before.size(1), before.size(2)),
+  /** A cache after tokens went in. */
+  private static Doubles appended(Doubles before, Doubles tokens, List<Integer> to) {
+    return before.with(
         i -> {
-          int token = begin + i[1] - slot;
-          if (token < begin || token >= end) {
-            return before.at(i);
-          }
-          double number = tokens.at(token, i[0], i[2]);
-          return Double.isFinite(number) ? number : 0;
+          int token = to.indexOf(i[0] * before.size(2) + i[2]);
+          double number = token < 0 ? before.at(i) : tokens.at(token, i[1], i[3]);
+          return token < 0 || Double.isFinite(number) ? number : 0;
         });
   }
 
@@ -1458,14 +1542,19 @@ class OperatorsTest {
   }
 
   /** Each key in one of three groups or in none; beyond the last no numbers. */
-  private Doubles groups(int choices, int keys, int capacity) {
-    int[][] group = new int[choices][keys];
+  private Doubles groups(int places, int choices, int keys, int capacity) {
+    int[][] group = new int[places * choices][keys];
     for (int[] ofChoice : group) {
       Arrays.setAll(ofChoice, key -> random.nextInt(4));
     }
     return Doubles.of(
-        shape(choices, capacity, 3),
-        i -> i[1] < keys ? (group[i[0]][i[1]] == i[2] ? 1 : 0) : Double.NaN);
+        shape(places, choices, 3, capacity),
+        i -> i[3] < keys ? (group[i[0] * choices + i[1]][i[3]] == i[2] ? 1 : 0) : Double.NaN);
+  }
+
+  /** As the only image. */
+  private NDArray alone(Doubles x, Dtype dtype) {
+    return array(x, dtype).expandDims(0);
   }
 
   /** At least one of so many indices, rising. */

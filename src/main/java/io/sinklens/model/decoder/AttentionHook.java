@@ -1,6 +1,7 @@
 package io.sinklens.model.decoder;
 
 import ai.djl.ndarray.NDArray;
+import org.jspecify.annotations.Nullable;
 
 /**
  * Watches or changes the attention of some rows on one image, or of the prefix before them, from
@@ -25,7 +26,15 @@ import ai.djl.ndarray.NDArray;
 public interface AttentionHook {
 
   /** Leaves the model as its authors published it. */
-  AttentionHook NONE = new AttentionHook() {};
+  AttentionHook NONE =
+      new AttentionHook() {
+        private final HookKind kind = (hooks, segments) -> JoinedHook.NONE;
+
+        @Override
+        public HookKind kind() {
+          return kind;
+        }
+      };
 
   /** Where a hook may look. */
   enum Point {
@@ -43,7 +52,10 @@ public interface AttentionHook {
     HEAD_OUTPUTS
   }
 
-  /** Whether this hook wants to be called at that point of that layer, from 0. */
+  /**
+   * Whether this hook wants to be called at that point of that layer, from 0. It may say something
+   * else of each segment it has been announced.
+   */
   default boolean asks(Point point, int layer) {
     return false;
   }
@@ -82,6 +94,15 @@ public interface AttentionHook {
   /** Returns the head outputs to use: {@code [query, heads · headSize]}. */
   default NDArray onHeadOutputs(int layer, Segment segment, NDArray outputs) {
     return outputs;
+  }
+
+  /**
+   * With which others it can be joined on the segment of rows it has been announced: one that has a
+   * kind is never called at the segment's hidden states, scores, weights and head outputs, but what
+   * the kind makes of it is. Null where it works alone.
+   */
+  default @Nullable HookKind kind() {
+    return null;
   }
 
   /** This hook, then another on what this one returned. */

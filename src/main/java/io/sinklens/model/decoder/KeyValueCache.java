@@ -1,10 +1,6 @@
 package io.sinklens.model.decoder;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDManager;
-import ai.djl.ndarray.types.Shape;
-import io.sinklens.tensor.Dtype;
-import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -12,43 +8,45 @@ import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
 /**
- * Keys and values of all prompts on one image, one pair of arrays a layer, filled in place: first
- * the prefix that all rows share, then the rows' own tokens as they come.
+ * Keys and values of all prompts on one image, filled in place: first the prefix that all rows
+ * share, then the rows' own tokens as they come. It is a place in a block of memory, where other
+ * images have theirs.
  *
  * <p>Attention is causal, so the prefix depends on nothing that comes after it: neither on the
  * questions nor on a hook that changes later queries. Nothing is copied for a row: the mask of a
- * {@link Segment} says which slots it sees.
+ * {@link JoinedSegments} says which slots it sees.
  */
-public final class KeyValueCache {
+public final class KeyValueCache implements AutoCloseable, Comparable<KeyValueCache> {
   private static final int PREFIX = -1;
 
+  private final CacheBlock block;
+  private final int place;
   private final RotaryPositions prefix;
-  private final Dtype dtype;
+  private final Runnable leave;
   private final int[] rows; // by slot
   private final int[] ownIndices; // by slot
-  private final List<NDArray> keys = new ArrayList<>(); // by layer, [key-value heads, slot, size]
-  private final List<NDArray> values = new ArrayList<>();
   private final Set<Integer> spoiled = new HashSet<>(); // Rows; the prefix spoils them all.
-  private final Operators operators;
+  private final List<Object> guests = new ArrayList<>();
   private @Nullable Opening opening;
   private int filled;
+  private boolean closed;
 
-  KeyValueCache(
-      Operators operators,
-      LlamaConfig config,
-      Dtype dtype,
-      NDManager manager,
-      RotaryPositions prefix,
-      int ownCapacity) {
-    this.operators = operators;
+  /**
+   * Takes a place in a block.
+   *
+   * @param leave gives it back
+   */
+  KeyValueCache(CacheBlock block, int place, RotaryPositions prefix, Runnable leave) {
+    this.block = block;
+    this.place = place;
     this.prefix = prefix;
-    this.dtype = dtype;
-    rows = new int[prefix.tokens() + ownCapacity];
+    this.leave = leave;
+    rows = new int[block.capacity()];
     ownIndices = new int[rows.length];
-    Shape shape = new Shape(config.numKeyValueHeads(), rows.length, config.headDim());
-    for (int layer = 0; layer < config.numHiddenLayers(); layer++) {
-      keys.add(operators.empty(manager, shape, dtype));
-      values.add(operators.empty(manager, shape, dtype));
+    for (int layer = 0; layer < layers(); layer++) {
+      // Slots nothing has come to are read beside those of fuller images, under weights of 0.
+      block.operators().clearSlots(block.keys(layer), place, prefix.tokens());
+      block.operators().clearSlots(block.values(layer), place, prefix.tokens());
     }
   }
 
@@ -70,9 +68,9 @@ public final class KeyValueCache {
   /** Fills an empty one with the first tokens of its prefix, as they ran before another image. */
   public void beginWith(Opening opening) {
     this.opening = opening;
-    for (int layer = 0; layer < keys.size(); layer++) {
-      operators.putSlots(keys.get(layer), opening.keys(layer));
-      operators.putSlots(values.get(layer), opening.values(layer));
+    for (int layer = 0; layer < layers(); layer++) {
+      block.operators().putSlots(block.keys(layer), place, opening.keys(layer));
+      block.operators().putSlots(block.values(layer), place, opening.values(layer));
     }
     for (int token = 0; token < opening.tokens(); token++) {
       takeForPrefix();
@@ -125,17 +123,50 @@ public final class KeyValueCache {
     return spoiled.contains(PREFIX);
   }
 
-  Dtype dtype() {
-    return dtype;
+  CacheBlock block() {
+    return block;
   }
 
-  /** A layer's keys: {@code [key-value heads, slot, headSize]}. */
-  NDArray keys(int layer) {
-    return keys.get(layer);
+  /** Which of the block's places it has. */
+  int place() {
+    return place;
   }
 
-  /** A layer's values, shaped as its keys. */
-  NDArray values(int layer) {
-    return values.get(layer);
+  /** Which of those it is that keep numbers beside the keys: the first that asks is 0. */
+  int ordinal(Object guest) {
+    if (!guests.contains(guest)) {
+      guests.add(guest);
+    }
+    return guests.indexOf(guest);
+  }
+
+  /** A copy of a layer's first keys: {@code [key-value heads, slot, headSize]}. */
+  NDArray copyKeys(int layer, int slots) {
+    return block.operators().copySlots(block.keys(layer), place, slots);
+  }
+
+  /** A copy of a layer's first values, shaped as its keys. */
+  NDArray copyValues(int layer, int slots) {
+    return block.operators().copySlots(block.values(layer), place, slots);
+  }
+
+  /** Orders caches as they lie in memory. */
+  @Override
+  public int compareTo(KeyValueCache other) {
+    int blocks = Long.compare(block.number(), other.block.number());
+    return blocks == 0 ? Integer.compare(place, other.place) : blocks;
+  }
+
+  private int layers() {
+    return block.layers();
+  }
+
+  /** Gives the place back, and the block with the last of them. */
+  @Override
+  public void close() {
+    if (!closed) {
+      closed = true;
+      leave.run();
+    }
   }
 }

@@ -11,7 +11,11 @@ import io.sinklens.model.decoder.LlamaConfig.Projection;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+import java.util.stream.LongStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -59,14 +63,22 @@ public final class LlamaDecoder {
     return config;
   }
 
+  /** Memory for the caches of images that come and go. */
+  public CacheBlocks newCaches() {
+    return new CacheBlocks(operators, config, dtype);
+  }
+
   /**
-   * An empty cache for the prompts on one image, in the given manager.
+   * An empty cache for the prompts on one image, which is joined with no others, in the given
+   * manager.
    *
    * @param prefix where the tokens stand that all of them begin with
    * @param ownCapacity tokens after the prefix that the cache can hold
    */
   public KeyValueCache newCache(NDManager manager, RotaryPositions prefix, int ownCapacity) {
-    return new KeyValueCache(operators, config, dtype, manager, prefix, ownCapacity);
+    int capacity = prefix.tokens() + ownCapacity;
+    CacheBlock block = new CacheBlock(operators, config, dtype, manager, 0, 1, capacity);
+    return new KeyValueCache(block, block.take(), prefix, block::close);
   }
 
   /** What takes an opening of so many tokens from a prefix that runs. */
@@ -96,30 +108,33 @@ public final class LlamaDecoder {
     NDArray hidden = embeddings;
     try (NDManager scope = manager.newSubManager()) {
       hidden.attach(scope);
+      Notes notes = new Notes(scope);
       for (Segment segment : pass.segments()) {
-        segment.enter(scope);
+        segment.enter(scope, notes);
         segment.hook().onSegment(segment);
       }
       NDArray answerTokens = pass.answerTokens(scope);
       boolean whole = asksAny(pass, Point.HIDDEN_STATES, layers.size());
+      boolean narrows = !whole && !pass.isAnswering();
       int[] spoiled = new int[0];
       Step step = new Step(pass, scope);
       for (int i = 0; i < layers.size(); i++) {
-        boolean narrows = !whole && i == layers.size() - 1;
         try (NDManager scratch = scope.newSubManager()) {
           hidden.attach(scratch);
-          showHiddenStates(i, hidden, pass);
-          if (i == layers.size() - 1) {
+          showHiddenStates(i, hidden, step);
+          boolean last = i == layers.size() - 1;
+          if (last) {
             spoiled = pass.spoiledAnswers(operators.finiteRows(hidden));
           }
-          hidden = layers.get(i).forward(i, hidden, step, narrows ? answerTokens : null);
+          hidden = layers.get(i).forward(i, hidden, step, last && narrows ? answerTokens : null);
           hidden.attach(scope);
         }
       }
       if (whole) {
-        showHiddenStates(layers.size(), hidden, pass);
+        showHiddenStates(layers.size(), hidden, step);
         hidden = operators.takeRows(hidden, answerTokens);
       }
+      notes.read(operators);
       if (spoiled.length > 0) {
         hidden = operators.spoilRows(hidden, spoiled);
       }
@@ -132,11 +147,19 @@ public final class LlamaDecoder {
     return pass.segments().stream().anyMatch(segment -> segment.hook().asks(point, layer));
   }
 
-  private void showHiddenStates(int layer, NDArray hidden, Pass pass) {
+  private void showHiddenStates(int layer, NDArray hidden, Step step) {
+    Pass pass = step.pass;
     for (int s = 0; s < pass.segments().size(); s++) {
       Segment segment = pass.segments().get(s);
-      if (segment.hook().asks(Point.HIDDEN_STATES, layer)) {
+      if (segment.kind() == null && segment.hook().asks(Point.HIDDEN_STATES, layer)) {
         segment.hook().onHiddenStates(layer, segment, whole(layer, hidden, pass, s));
+      }
+    }
+    for (JoinedSegments segments : step.joined) {
+      if (segments.kind() != null && segments.hook().asks(Point.HIDDEN_STATES, layer)) {
+        segments
+            .hook()
+            .onHiddenStates(layer, operators.takeRows(hidden, segments.tokensOfSegments()));
       }
     }
   }
@@ -206,10 +229,16 @@ public final class LlamaDecoder {
     private final NDManager scope;
     private final NDArray cos; // [token, headSize]
     private final NDArray sin;
+    private final List<JoinedSegments> joined;
+    private final List<Arrival> arrivals;
+    private final @Nullable NDArray order; // Of outputs, by token; null where they are in order.
 
     Step(Pass pass, NDManager scope) {
       this.pass = pass;
       this.scope = scope;
+      joined = JoinedSegments.of(pass);
+      arrivals = arrivals();
+      order = order();
       NDArray angles = angles(); // Float32.
       cos = operators.to(angles.cos(), dtype);
       sin = operators.ropeSin(angles, dtype);
@@ -218,6 +247,9 @@ public final class LlamaDecoder {
     private Step(Step all, NDArray answerTokens) {
       pass = all.pass.answering();
       scope = all.scope;
+      joined = JoinedSegments.of(pass);
+      arrivals = List.of(); // All have been appended.
+      order = order();
       cos = operators.takeRows(all.cos, answerTokens);
       sin = operators.takeRows(all.sin, answerTokens);
     }
@@ -225,6 +257,47 @@ public final class LlamaDecoder {
     /** For the queries that answer; the keys stay. */
     Step answering(NDArray answerTokens) {
       return new Step(this, answerTokens);
+    }
+
+    private List<Arrival> arrivals() {
+      Map<CacheBlock, List<Integer>> byBlock = new LinkedHashMap<>();
+      for (int s = 0; s < pass.segments().size(); s++) {
+        CacheBlock block = pass.segments().get(s).cache().block();
+        byBlock.computeIfAbsent(block, absent -> new ArrayList<>()).add(s);
+      }
+      List<Arrival> arrivals = new ArrayList<>();
+      byBlock.forEach(
+          (block, segments) -> {
+            LongStream.Builder tokens = LongStream.builder();
+            LongStream.Builder places = LongStream.builder();
+            LongStream.Builder slots = LongStream.builder();
+            for (int s : segments) {
+              Segment segment = pass.segments().get(s);
+              for (int q = 0; q < segment.queries(); q++) {
+                tokens.add((long) pass.begin(s) + q);
+                places.add(segment.place());
+                slots.add((long) segment.firstSlot() + q);
+              }
+            }
+            arrivals.add(
+                new Arrival(
+                    block,
+                    byBlock.size() == 1 ? null : scope.create(tokens.build().toArray()),
+                    scope.create(places.build().toArray()),
+                    scope.create(slots.build().toArray())));
+          });
+      return arrivals;
+    }
+
+    private @Nullable NDArray order() {
+      long[] outputs = new long[pass.tokens()];
+      int begin = 0;
+      for (JoinedSegments segments : joined) {
+        segments.place(outputs, begin);
+        begin += segments.images() * segments.queries();
+      }
+      boolean inOrder = IntStream.range(0, outputs.length).allMatch(i -> outputs[i] == i);
+      return inOrder && begin == outputs.length ? null : scope.create(outputs);
     }
 
     private NDArray angles() {
@@ -236,6 +309,16 @@ public final class LlamaDecoder {
               pass.positions(scope, sections.size()), config.ropeTheta(), sections);
     }
   }
+
+  /**
+   * Where the new tokens in a block of memory go.
+   *
+   * @param tokens which of the pass they are, int64 {@code [token]}, or null for all
+   * @param places of their images, int64 {@code [token]}
+   * @param slots in these, int64 {@code [token]}
+   */
+  private record Arrival(
+      CacheBlock block, @Nullable NDArray tokens, NDArray places, NDArray slots) {}
 
   private final class Layer {
     private final NDArray inputNorm; // [hidden]
@@ -265,7 +348,7 @@ public final class LlamaDecoder {
       NDArray normed = operators.rmsNorm(entering, inputNorm, config.rmsNormEps());
       showNormedInput(index, entering, step.pass);
       Heads heads = attention.project(normed, answerTokens);
-      append(index, operators.rope(heads.key, step.cos, step.sin), heads.value, step.pass);
+      append(index, operators.rope(heads.key, step.cos, step.sin), heads.value, step);
       NDArray hidden = answerTokens == null ? entering : operators.takeRows(entering, answerTokens);
       Step asking = answerTokens == null ? step : step.answering(answerTokens);
       if (asking.pass.tokens() == 0) {
@@ -305,64 +388,69 @@ public final class LlamaDecoder {
       }
     }
 
-    private void append(int index, NDArray key, NDArray value, Pass pass) {
-      for (int s = 0; s < pass.segments().size(); s++) {
-        Segment segment = pass.segments().get(s);
+    private void append(int index, NDArray key, NDArray value, Step step) {
+      for (Arrival arrival : step.arrivals) {
         operators.cacheAppend(
-            segment.cache().keys(index),
-            segment.cache().values(index),
-            key,
-            value,
-            pass.begin(s),
-            pass.end(s),
-            segment.firstSlot());
+            arrival.block.keys(index),
+            arrival.block.values(index),
+            arrival.tokens == null ? key : operators.takeRows(key, arrival.tokens),
+            arrival.tokens == null ? value : operators.takeRows(value, arrival.tokens),
+            arrival.places,
+            arrival.slots);
       }
     }
 
     /** Head outputs {@code [query, heads · headSize]} of all segments. */
     private NDArray attend(int index, NDArray query, Step step) {
       List<NDArray> outputs = new ArrayList<>();
-      for (int s = 0; s < step.pass.segments().size(); s++) {
-        Segment segment = step.pass.segments().get(s);
-        if (segment.queries() > 0) {
-          NDArray ofSegment = attend(index, query, step, s);
-          outputs.add(
-              segment.hook().asks(Point.HEAD_OUTPUTS, index)
-                  ? segment.hook().onHeadOutputs(index, segment, ofSegment)
-                  : ofSegment);
-        }
+      for (JoinedSegments segments : step.joined) {
+        NDArray ofSegments = attend(index, query, segments);
+        outputs.add(
+            segments.hook().asks(Point.HEAD_OUTPUTS, index)
+                ? segments.hook().onHeadOutputs(index, ofSegments)
+                : ofSegments);
       }
-      return outputs.size() == 1 ? outputs.get(0) : operators.concat(outputs);
+      NDArray all = outputs.size() == 1 ? outputs.get(0) : operators.concat(outputs);
+      return step.order == null ? all : operators.takeRows(all, step.order);
     }
 
-    private NDArray attend(int index, NDArray query, Step step, int s) {
-      Segment segment = step.pass.segments().get(s);
-      int begin = step.pass.begin(s);
-      int end = step.pass.end(s);
+    /** Head outputs {@code [image · query, heads · headSize]}. */
+    private NDArray attend(int index, NDArray query, JoinedSegments segments) {
+      NDArray keys = segments.block().keys(index);
+      NDArray values = segments.block().values(index);
+      int place = segments.firstPlace();
+      int images = segments.images();
       double scale = config.attentionScale();
-      NDArray keys = segment.cache().keys(index);
-      NDArray values = segment.cache().values(index);
-      AttentionHook hook = segment.hook();
+      JoinedHook hook = segments.hook();
       boolean wantsScores = hook.asks(Point.SCORES, index);
       boolean wantsWeights = hook.asks(Point.WEIGHTS, index);
-      if (!wantsScores && !wantsWeights && segment.isWholePrefix()) {
-        int slot = segment.firstSlot();
-        return operators.causalAttend(query, begin, end, keys, values, slot, scale);
+      int begin = segments.begin();
+      NDArray asking = query;
+      if (begin < 0) {
+        asking = operators.takeRows(query, segments.tokens());
+        begin = 0;
       }
-      NDArray mask = segment.mask(operators);
+      int end = begin + images * segments.queries();
+      if (!wantsScores && !wantsWeights && segments.isWholePrefix()) {
+        int slot = segments.segments().get(0).firstSlot();
+        return operators.causalAttend(asking, begin, end, keys, values, place, slot, scale);
+      }
+      NDArray mask = segments.mask();
+      int slots = segments.keys();
       if (!wantsScores && !wantsWeights) {
-        return operators.attend(query, begin, end, keys, values, segment.keys(), mask, scale);
+        return operators.attend(
+            asking, begin, end, keys, values, place, images, slots, mask, scale);
       }
       NDArray scores =
-          operators.attentionScores(query, begin, end, keys, segment.keys(), mask, scale);
+          operators.attentionScores(asking, begin, end, keys, place, images, slots, mask, scale);
       if (wantsScores) {
-        scores = hook.onScores(index, segment, scores);
+        scores = hook.onScores(index, scores);
       }
       NDArray weights = operators.softmax(scores);
       if (wantsWeights) {
-        weights = hook.onWeights(index, segment, weights);
+        weights = hook.onWeights(index, weights);
       }
-      return operators.weightedValues(weights, values);
+      return operators.weightedValues(weights, values, place);
     }
   }
 

@@ -99,8 +99,8 @@ public final class Opening implements AutoCloseable {
       List<NDArray> keys = new ArrayList<>();
       List<NDArray> values = new ArrayList<>();
       for (int layer = 0; layer < layers; layer++) {
-        keys.add(owned(operators.copySlots(cache.keys(layer), tokens)));
-        values.add(owned(operators.copySlots(cache.values(layer), tokens)));
+        keys.add(owned(cache.copyKeys(layer, tokens)));
+        values.add(owned(cache.copyValues(layer, tokens)));
       }
       return Optional.of(new Opening(manager, hidden, keys, values));
     }

@@ -30,6 +30,12 @@ public final class Pass {
     return segments;
   }
 
+  /** Whether every token gives an answer token. */
+  boolean isAnswering() {
+    return segments.stream()
+        .allMatch(segment -> segment.answerQueries().length == segment.queries());
+  }
+
   /** Tokens of all segments. */
   public int tokens() {
     return begins[segments.size()];

@@ -3,7 +3,6 @@ package io.sinklens.model.decoder;
 import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
-import io.sinklens.tensor.Operators;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -24,7 +23,7 @@ public final class Segment {
   private final int firstRow;
   private final List<Token> tokens;
   private @Nullable NDManager scope;
-  private @Nullable NDArray mask;
+  private @Nullable Notes notes;
   private @Nullable NDArray rows;
   private @Nullable NDArray answers;
 
@@ -90,15 +89,24 @@ public final class Segment {
             firstRow,
             tokens.stream().filter(Token::answers).toList());
     answering.scope = scope;
+    answering.notes = notes;
     return answering;
   }
 
-  /** Names what owns the arrays that are the same for all layers. */
-  public void enter(NDManager pass) {
+  /** Names what owns the arrays that are the same for all layers, and who reads numbers. */
+  public void enter(NDManager pass, Notes ofPass) {
     scope = pass;
-    mask = null;
+    notes = ofPass;
     rows = null;
     answers = null;
+  }
+
+  /** Numbers to be read when the pass ends. */
+  public Notes notes() {
+    if (notes == null) {
+      throw new IllegalStateException("Cannot use a segment outside a pass");
+    }
+    return notes;
   }
 
   /** What owns arrays until the pass ends. */
@@ -111,6 +119,14 @@ public final class Segment {
 
   AttentionHook hook() {
     return hook;
+  }
+
+  /**
+   * What its hook can be joined by; null where that works alone. Every token of a prefix sees
+   * another number of keys, so that none is joined.
+   */
+  @Nullable HookKind kind() {
+    return prefix ? null : hook.kind();
   }
 
   KeyValueCache cache() {
@@ -187,6 +203,26 @@ public final class Segment {
     return keys;
   }
 
+  /** Which of those it is that keep numbers beside the image's keys: the first to ask is 0. */
+  public int ordinal(Object guest) {
+    return cache.ordinal(guest);
+  }
+
+  /**
+   * Memory for numbers of each image of its block, kept while the image has its place: float32
+   * {@code [place, ...]}, whatever is in it before it is first written.
+   *
+   * @param name what others have who mean the same
+   */
+  public NDArray beside(String name, Shape ofImage) {
+    return cache.block().beside(name, ofImage);
+  }
+
+  /** Which place the image has there. */
+  public int place() {
+    return cache.place();
+  }
+
   /** Slots of the cache. */
   public int capacity() {
     return cache.capacity();
@@ -204,28 +240,23 @@ public final class Segment {
   }
 
   /**
-   * What is added to scores: 0 where a query sees a key, minus infinity elsewhere, {@code [query,
-   * key]}; {@code [1, 1]} where every query sees every key.
+   * Hides from a query the keys it does not see.
+   *
+   * @param added to scores; minus infinity is written from {@code begin} on
+   * @param slots how many keys there are, some of which may lie behind this segment's
+   * @return whether there is any
    */
-  NDArray mask(Operators operators) {
-    if (mask == null) {
-      float[] added = new float[tokens.size() * keys];
-      boolean hides = false;
-      for (int q = 0; q < tokens.size(); q++) {
-        for (int slot = 0; slot < keys; slot++) {
-          if (!sees(tokens.get(q), slot)) {
-            added[q * keys + slot] = Float.NEGATIVE_INFINITY;
-            hides = true;
-          }
-        }
+  boolean hide(int query, float[] added, int begin, int slots) {
+    Token token = tokens.get(query);
+    boolean hides = keys < slots;
+    Arrays.fill(added, begin + keys, begin + slots, Float.NEGATIVE_INFINITY);
+    for (int slot = prefix ? 0 : prefixLength(); slot < keys; slot++) {
+      if (!sees(token, slot)) {
+        added[begin + slot] = Float.NEGATIVE_INFINITY;
+        hides = true;
       }
-      NDArray numbers =
-          hides
-              ? scope().create(added, new Shape(tokens.size(), keys))
-              : scope().create(new float[1], new Shape(1, 1));
-      mask = operators.to(numbers, cache.dtype());
     }
-    return mask;
+    return hides;
   }
 
   private boolean sees(Token token, int slot) {

@@ -121,9 +121,9 @@ class HookSequenceTest {
   }
 
   private Segment segment() {
+    CacheBlock block = new CacheBlock(operators, CONFIG, Dtype.FLOAT32, manager, 0, 1, 1);
     KeyValueCache cache =
-        new KeyValueCache(
-            operators, CONFIG, Dtype.FLOAT32, manager, RotaryPositions.sequential(0), 1);
+        new KeyValueCache(block, block.take(), RotaryPositions.sequential(0), block::close);
     return Segment.ofRows(cache, AttentionHook.NONE, 0, List.of(new Segment.Token(0, 0, true)));
   }
 

@@ -918,9 +918,9 @@ class LlamaDecoderTest {
 
   private void fill(KeyValueCache cache, int firstSlot, float number) {
     for (int layer = 0; layer < LAYERS; layer++) {
-      for (NDArray numbers : List.of(cache.keys(layer), cache.values(layer))) {
-        Shape shape = numbers.getShape(); // [heads, slot, size]
-        int size = (int) shape.get(2);
+      for (NDArray numbers : List.of(cache.block().keys(layer), cache.block().values(layer))) {
+        Shape shape = numbers.getShape(); // [place, heads, slot, size]
+        int size = (int) shape.get(3);
         float[] floats = numbers.toFloatArray();
         for (int i = 0; i < floats.length; i++) {
           floats[i] = i / size % cache.capacity() < firstSlot ? floats[i] : number;
