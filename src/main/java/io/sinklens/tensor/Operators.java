@@ -296,6 +296,32 @@ public final class Operators implements AutoCloseable {
     return run(x, "silu", x);
   }
 
+  /** {@code x + y · weightᵀ}, a residual connection around a linear map. */
+  public NDArray addLinear(NDArray x, NDArray y, NDArray weight) {
+    return run(x, "add_linear", x, y, weight);
+  }
+
+  /**
+   * A residual connection around norm and gated MLP.
+   *
+   * @param x {@code [token, hidden]}
+   * @param norm weight of the root-mean-square norm, {@code [hidden]}
+   * @param gate {@code [intermediate, hidden]}
+   * @param up as {@code gate}
+   * @param down {@code [hidden, intermediate]}
+   * @return {@code [token, hidden]}
+   */
+  public NDArray addGatedMlp(
+      NDArray x,
+      NDArray norm,
+      double eps,
+      NDArray gate,
+      NDArray up,
+      NDArray down,
+      Activation activation) {
+    return run(x, "add_gated_mlp", x, norm, eps, gate, up, down, activation.configName());
+  }
+
   /** Angles of rotary embedding: {@code positions [...]} to float32 {@code [..., headSize]}. */
   public NDArray ropeAngles(NDArray positions, double theta, int headSize) {
     return run(positions, "rope_angles", positions, theta, Long.valueOf(headSize));

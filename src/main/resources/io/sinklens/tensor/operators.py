@@ -219,6 +219,29 @@ class Operators(Module):
   def silu(self: __torch__.Operators, x: Tensor) -> Tensor:
     return torch.silu(x)
 
+  def activate(self: __torch__.Operators, x: Tensor, name: str) -> Tensor:
+    if torch.eq(name, "silu"):
+      y = torch.silu(x)
+    else:
+      if torch.eq(name, "gelu"):
+        y = torch.gelu(x, approximate="none")
+      else:
+        if torch.eq(name, "gelu_pytorch_tanh"):
+          y = torch.gelu(x, approximate="tanh")
+        else:
+          y = self.quick_gelu(x)
+    return y
+
+  # x and a product: [S, hidden].
+  def add_linear(self: __torch__.Operators, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+    return torch.add_(self.multiply(y, weight, None), x, alpha=1)
+
+  # x and what the gated MLP makes of its norm: [S, hidden].
+  def add_gated_mlp(self: __torch__.Operators, x: Tensor, norm: Tensor, eps: float, gate: Tensor, up: Tensor, down: Tensor, activation: str) -> Tensor:
+    normed = self.rms_norm(x, norm, eps)
+    gated = torch.mul_(self.activate(self.multiply(normed, gate, None), activation), self.multiply(normed, up, None))
+    return self.add_linear(x, gated, down)
+
   # --- Rotary position embedding
 
   # Made on the CPU wherever they are used, as transformers makes them.

@@ -355,14 +355,14 @@ public final class LlamaDecoder {
         return hidden;
       }
       NDArray outputs = attend(index, operators.rope(heads.query, asking.cos, asking.sin), asking);
-      NDArray attended = hidden.add(operators.linear(outputs, attention.output));
-      NDArray between = operators.rmsNorm(attended, postAttentionNorm, config.rmsNormEps());
-      NDArray gated =
-          config
-              .hiddenAct()
-              .apply(operators, operators.linear(between, gate))
-              .mul(operators.linear(between, up));
-      return attended.add(operators.linear(gated, down));
+      return operators.addGatedMlp(
+          operators.addLinear(hidden, outputs, attention.output),
+          postAttentionNorm,
+          config.rmsNormEps(),
+          gate,
+          up,
+          down,
+          config.hiddenAct());
     }
 
     /** Only the products with weights, of the numbers at hand. */
