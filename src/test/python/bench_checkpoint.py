@@ -8,7 +8,7 @@
 The layout is llava-hf's, the vision tower CLIP-L/14-336, the decoder a LLaMA of 22 layers and 1.2 billion parameters. Both dtypes
 hold the same numbers. Answers mean nothing and never stop early: the rows of special tokens in the output layer are 0, so that
 some other token always has a larger logit. The size `large` is for measuring how long loading takes: 8.1 billion parameters,
-16 GB in bfloat16, the same million numbers again and again within each tensor. `7b` and `13b` are LLaVA-1.5's true sizes, of four
+16 GB in bfloat16, the same million numbers again and again within each tensor. `7b` and `13b` are LLaVA-1.5's true sizes, of a
 million different numbers a tensor, for machines with a GPU.
 
 Random weights make no sinks. These are put in, in numbers that `sinks.json` in the folder tells:
@@ -91,8 +91,8 @@ SIZES = {
     "tiny": Size(1024, 1024, 4, 8, random.CLIP_LARGE | {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3,
                                                         "num_attention_heads": 4}),
     "large": Size(4096, 11008, 37, 32, random.CLIP_LARGE, 3_000_000_000, 1 << 20),
-    "7b": Size(4096, 11008, 32, 32, random.CLIP_LARGE, 5_000_000_000, (1 << 22) - 3),
-    "13b": Size(5120, 13824, 40, 40, random.CLIP_LARGE, 5_000_000_000, (1 << 22) - 3),
+    "7b": Size(4096, 11008, 32, 32, random.CLIP_LARGE, 5_000_000_000, (1 << 20) - 3),
+    "13b": Size(5120, 13824, 40, 40, random.CLIP_LARGE, 5_000_000_000, (1 << 20) - 3),
 }  # fmt: skip
 
 

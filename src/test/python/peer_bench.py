@@ -101,6 +101,8 @@ def rates(name: str, variant: str, batch_size: int, rows: int, seconds: float, o
 
 
 def run_sdpa(model: Any, rows: Rows, variant: str, batch_size: int) -> dict[str, Any]:
+    if model.device.type == "cuda":
+        rows.answer(model, next(rows.batches(batch_size)))  # loads kernels and takes memory for this size
     others, start = OtherLoad(), time.perf_counter()
     answers = [answer for batch in rows.batches(batch_size) for answer in rows.answer(model, batch)]
     seconds = time.perf_counter() - start
@@ -279,6 +281,10 @@ def best(runs: list[dict[str, Any]], variants: list[str]) -> dict[str, Any]:
     return {"rows_per_second": 1 / per_row, "runs": [{key: run[key] for key in keys} for run in chosen]}
 
 
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
 def numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
@@ -288,28 +294,39 @@ def main() -> None:
     known = workloads.read()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, required=True, help="a folder that bench_checkpoint.py wrote, or the bundled one")
-    parser.add_argument("--workload", choices=known, required=True)
+    parser.add_argument("--workload", type=names, required=True, help=f"of {', '.join(known)}; several take a folder as output")
     parser.add_argument("--images", type=int, help="default: the workload's")
     parser.add_argument("--batch-sizes", type=numbers, default=[1, 4, 8, 16])
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help="what to compute in; auto, the default, is the file's")
     parser.add_argument("--device", default="cpu", help="such as cuda:0 (default: cpu)")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--runs", type=lambda text: text.split(","), default=RUNS, help=f"default: {','.join(RUNS)}")
+    parser.add_argument("--runs", type=names, default=RUNS, help=f"default: {','.join(RUNS)}")
     parser.add_argument("--reference-checkout", type=Path, help="needed by released-eager")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="file, or for several workloads a folder of NAME.json")
     arguments = parser.parse_args()
-    workload = known[arguments.workload]
-    if "var" in workload.variants and "released-eager" in arguments.runs and arguments.reference_checkout is None:
-        parser.error(f"--workload {workload.name} needs --reference-checkout, or --runs without released-eager")
+    unknown = set(arguments.workload) - set(known)
+    if unknown:
+        parser.error(f"--workload must be of {', '.join(known)}, not {', '.join(unknown)}")
+    asked = [known[name] for name in arguments.workload]
+    if any("var" in workload.variants for workload in asked) and "released-eager" in arguments.runs and arguments.reference_checkout is None:
+        parser.error("--workload with variant var needs --reference-checkout, or --runs without released-eager")
     torch.set_num_threads(arguments.threads)
     load = os.getloadavg()[0]
     checkpoint = Checkpoint(arguments.model)
     model = checkpoint.model("sdpa", arguments.dtype, arguments.device)
+    for workload in asked:
+        document = measure(checkpoint, model, workload, arguments) | {"load_before": round(load, 2)}
+        output = arguments.output / f"{workload.name}.json" if len(asked) > 1 else arguments.output
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+
+
+def measure(checkpoint: Checkpoint, model: Any, workload: Workload, arguments: argparse.Namespace) -> dict[str, Any]:
     rows = Rows(checkpoint, workload, arguments.images or workload.images, model)
     print(rows.describe(), flush=True)
     batch_sizes = [size for size in arguments.batch_sizes if size <= len(rows)]
     if not batch_sizes:
-        parser.error(f"--batch-sizes are all above {len(rows)}, the number of rows")
+        raise SystemExit(f"--batch-sizes are all above {len(rows)}, the number of rows")
     model.generate(**next(rows.batches(1)), do_sample=False, max_new_tokens=2, pad_token_id=rows.pad)  # warm up
     runs = []
     for variant in workload.variants:
@@ -320,7 +337,7 @@ def main() -> None:
             for batch_size in batch_sizes:
                 runs.append(run_sdpa(model, rows, variant, batch_size))
                 print(json.dumps(runs[-1]), flush=True)
-    document = {
+    return {
         "peer": "transformers",
         "workload": workload.name,
         "model": str(arguments.model),
@@ -333,11 +350,9 @@ def main() -> None:
         "runs": runs,
         "best": best(runs, workload.variants),
         "limits": limits(model) if "limits" in arguments.runs else None,
-        "load_before": round(load, 2),
         "environment": {name: os.environ.get(name) for name in ("OMP_WAIT_POLICY", "OMP_NUM_THREADS")},
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__},
     }
-    arguments.output.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

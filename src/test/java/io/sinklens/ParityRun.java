@@ -21,12 +21,12 @@ import org.junit.platform.launcher.listeners.TestExecutionSummary;
 public final class ParityRun {
   private static final List<String> ALL =
       List.of(
-          "io.sinklens.tensor.OperatorsTest",
+          "io.sinklens.pipeline.GoldenTest",
+          "io.sinklens.pipeline.BatchInvarianceTest",
           "io.sinklens.model.decoder.LlamaDecoderTest",
           "io.sinklens.model.decoder.GroupedProjectionTest",
           "io.sinklens.intervention.RedistributionTest",
-          "io.sinklens.pipeline.GoldenTest",
-          "io.sinklens.pipeline.BatchInvarianceTest");
+          "io.sinklens.tensor.OperatorsTest");
 
   private ParityRun() {}
 
@@ -35,8 +35,13 @@ public final class ParityRun {
     @Override
     public void executionFinished(TestIdentifier test, TestExecutionResult result) {
       if (test.isTest()) {
+        String why =
+            result
+                .getThrowable()
+                .map(e -> " " + e.toString().strip().lines().findFirst().orElse(""))
+                .orElse("");
         System.out.println(
-            result.getStatus() + " " + test.getUniqueId().replaceAll(".*class:", ""));
+            result.getStatus() + " " + test.getUniqueId().replaceAll(".*class:", "") + why);
       }
     }
   }
@@ -48,6 +53,8 @@ public final class ParityRun {
         LauncherDiscoveryRequestBuilder.request()
             .selectors(chosen.stream().map(name -> selectClass(name)).toList())
             .filters(includeClassNamePatterns(".*"))
+            .configurationParameter("junit.jupiter.execution.parallel.enabled", "true")
+            .configurationParameter("junit.jupiter.execution.parallel.mode.default", "concurrent")
             .build();
     Launcher launcher = LauncherFactory.create();
     SummaryGeneratingListener listener = new SummaryGeneratingListener();

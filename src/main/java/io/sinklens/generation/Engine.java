@@ -189,8 +189,8 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * How many requests of about so many tokens to get memory for at once: as many as are here, but
-   * no more than the budget leaves room for.
+   * How many requests of about so many tokens to get memory for at once: as many as are here, on a
+   * GPU as fill half of what the budget leaves, but no more than it has room for.
    */
   private int places(int tokens) {
     int capacity = CacheBlocks.capacity(tokens);
@@ -200,7 +200,9 @@ public final class Engine implements AutoCloseable {
             .filter(others -> CacheBlocks.capacity(others) == capacity)
             .count();
     long room = (budget - batch.tokens()) / capacity;
-    return (int) Math.max(1, Math.min(1 + waiting + batch.requests(capacity), room));
+    long here = 1 + waiting + batch.requests(capacity);
+    long wanted = model.operators().areOnGpu() ? Math.max(here, room / 2) : here;
+    return (int) Math.max(1, Math.min(wanted, room));
   }
 
   /** Takes a request in; false where memory does not suffice as things are. */

@@ -342,6 +342,11 @@ class Operators(Module):
   def is_fused(self: __torch__.Operators, x: Tensor) -> bool:
     return torch.__and__(ops.prim.is_cuda(x), torch.ne(ops.prim.dtype(x), 6))
 
+  # The same of attention, whose kernel takes heads of some sizes.
+  def has_fused_attention(self: __torch__.Operators, q: Tensor) -> bool:
+    D = torch.size(q, -1)
+    return torch.__and__(self.is_fused(q), torch.__and__(torch.eq(torch.remainder(D, 8), 0), torch.le(D, 256)))
+
   # The fused kernel on q[begin:end] and the keys of one image, of which in causal order the last query sees
   # all: [Q, H * D].
   def fused_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, T: int, causal: bool, scale: float) -> Tensor:
@@ -355,7 +360,7 @@ class Operators(Module):
   # Every query to the keys its mask leaves: [I * Q, H * D].
   def attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, images: int, T: int, mask: Tensor, scale: float) -> Tensor:
     alone = torch.__and__(torch.eq(images, 1), torch.ne(torch.size(mask, -1), T))
-    if torch.__and__(self.is_fused(q), alone):
+    if torch.__and__(self.has_fused_attention(q), alone):
       outputs = self.fused_attend(q, begin, end, keys, values, place, T, False, scale)
     else:
       scores = self.attention_scores(q, begin, end, keys, place, images, T, mask, scale)
@@ -365,7 +370,7 @@ class Operators(Module):
   # The first query of one image to the keys up to a slot, the second to one more, and so on, a block of
   # queries at a time.
   def causal_attend(self: __torch__.Operators, q: Tensor, begin: int, end: int, keys: Tensor, values: Tensor, place: int, slot: int, scale: float, block: int) -> Tensor:
-    if self.is_fused(q):
+    if self.has_fused_attention(q):
       T = torch.sub(torch.add(slot, end), begin)
       outputs = self.fused_attend(q, begin, end, keys, values, place, T, True, scale)
     else:

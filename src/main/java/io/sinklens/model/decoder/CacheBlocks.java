@@ -18,7 +18,8 @@ public final class CacheBlocks {
   /** Places of a block: on a CPU the keys of few images fill its caches as it is. */
   private static final int PLACES_ON_CPU = 4;
 
-  private static final int PLACES_ON_GPU = 16;
+  /** On a GPU what a row adds to a pass costs little, and each operator of one more block much. */
+  private static final int PLACES_ON_GPU = 64;
 
   private final Operators operators;
   private final LlamaConfig config;
