@@ -67,12 +67,16 @@ public final class GpuCheck implements Callable<Integer> {
       description = "Sets a key of the job, such as model.dtype=float32; may be repeated")
   private List<String> overlays = List.of();
 
+  @Option(names = "--verbose", description = "Show the stack trace of an error")
+  private boolean verbose;
+
   @Option(names = "--output", paramLabel = "FILE", description = "Writes the JSON there, too")
   private @Nullable Path output;
 
   /** Runs the program and ends the process with its exit code. */
   public static void main(String[] args) {
-    System.exit(new CommandLine(new GpuCheck()).execute(args));
+    GpuCheck command = new GpuCheck();
+    System.exit(Failures.reportedBy(new CommandLine(command), () -> command.verbose).execute(args));
   }
 
   @Override

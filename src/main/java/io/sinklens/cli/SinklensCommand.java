@@ -1,13 +1,8 @@
 package io.sinklens.cli;
 
-import io.sinklens.dataset.RowFailedException;
-import java.io.PrintWriter;
-import java.io.UncheckedIOException;
-import java.util.concurrent.CancellationException;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.ParseResult;
 
 /** The program: its commands, and what a shell is told when one ends. */
 @Command(
@@ -41,53 +36,6 @@ public final class SinklensCommand {
   /** The program, ready to execute arguments. */
   static CommandLine commandLine() {
     SinklensCommand command = new SinklensCommand();
-    return new CommandLine(command)
-        .setExitCodeExceptionMapper(SinklensCommand::exitCode)
-        .setExecutionExceptionHandler(command::report)
-        .setParameterExceptionHandler(SinklensCommand::reportUsage)
-        .setExpandAtFiles(false);
-  }
-
-  private static int reportUsage(CommandLine.ParameterException failure, String[] arguments) {
-    CommandLine commandLine = failure.getCommandLine();
-    PrintWriter err = commandLine.getErr();
-    err.println("sinklens: " + oneLine(failure).replaceFirst("^Error: ", ""));
-    CommandLine.UnmatchedArgumentException.printSuggestions(failure, err);
-    err.printf("Try: %s --help%n", commandLine.getCommandSpec().qualifiedName());
-    err.flush();
-    return ExitCode.USAGE;
-  }
-
-  private int report(Exception failure, CommandLine commandLine, ParseResult arguments) {
-    PrintWriter err = commandLine.getErr();
-    err.println(
-        "sinklens: "
-            + (failure instanceof CancellationException ? "Interrupted" : oneLine(failure)));
-    if (verbose) {
-      failure.printStackTrace(err);
-    }
-    err.flush();
-    return exitCode(failure);
-  }
-
-  private static int exitCode(Throwable failure) {
-    if (failure instanceof CommandLine.ParameterException) {
-      return ExitCode.USAGE;
-    }
-    if (failure instanceof CancellationException) {
-      return ExitCode.INTERRUPTED;
-    }
-    return failure instanceof IllegalArgumentException
-            || failure instanceof UncheckedIOException
-            || failure instanceof RowFailedException
-        ? ExitCode.BAD_INPUT
-        : ExitCode.INTERNAL;
-  }
-
-  private static String oneLine(Exception failure) {
-    String message = failure.getMessage();
-    return message == null || message.isBlank()
-        ? failure.toString()
-        : message.strip().replaceAll("\\s*\\R\\s*", " ");
+    return Failures.reportedBy(new CommandLine(command), () -> command.verbose);
   }
 }
