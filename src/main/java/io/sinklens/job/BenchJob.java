@@ -22,6 +22,9 @@ import org.jspecify.annotations.Nullable;
  * is warmed up on the first images before it is measured.
  */
 public final class BenchJob {
+  /** Images of the jobs that tell what one takes however little it asks. */
+  private static final int START_IMAGES = 1;
+
   private final Settings settings;
 
   /**
@@ -105,8 +108,7 @@ public final class BenchJob {
       double writeSeconds = write(spark, annotations, bundled.scratch().resolve("write"));
       values.put("write", EngineBench.rates(annotations.size(), writeSeconds));
       if (settings.job()) {
-        BenchQuestions few =
-            BenchQuestions.of(workload.with(EngineBench.WARM_UP_IMAGES, null), bundled, spark);
+        BenchQuestions few = BenchQuestions.of(workload.with(START_IMAGES, null), bundled, spark);
         values.put("job", job(spark, run, job(bundled, workload, few), measured.rowsPerSecond()));
       }
       Map<String, Object> split = new LinkedHashMap<>(measured.secondsByPhase());

@@ -17,8 +17,8 @@ import java.util.Map;
 
 /** Measures how fast the engine answers questions, without Spark. */
 final class EngineBench implements AutoCloseable {
-  /** Images at the beginning that are asked about once before anything is measured. */
-  static final int WARM_UP_IMAGES = 1;
+  /** Warming up goes on for so long, or until all questions have been asked once. */
+  private static final double WARM_UP_SECONDS = 10;
 
   private final ModelAnnotator annotator;
   private final Map<String, Object> loaded;
@@ -64,12 +64,29 @@ final class EngineBench implements AutoCloseable {
 
   /** Answers questions, those on one image behind one another, once warmed up on the first. */
   Measured measure(List<Question> questions) {
-    return measure(questions, questions.subList(0, ofImages(questions, WARM_UP_IMAGES)));
+    warmUp(questions);
+    return measureWarm(questions);
   }
 
-  /** Answers questions, once warmed up on others. */
-  Measured measure(List<Question> questions, List<Question> warmUp) {
-    drain(annotator, warmUp);
+  /** As {@link #measure}, warmed up on all of them, where every new size of a batch costs time. */
+  Measured measureTwice(List<Question> questions) {
+    drain(annotator, questions);
+    return measureWarm(questions);
+  }
+
+  /** Asks about one image, about two, about four, and so on. */
+  private void warmUp(List<Question> questions) {
+    long start = System.nanoTime();
+    int asked = 0;
+    for (int images = 1;
+        asked < questions.size() && (asked == 0 || seconds(start) < WARM_UP_SECONDS);
+        images *= 2) {
+      asked = ofImages(questions, images);
+      drain(annotator, questions.subList(0, asked));
+    }
+  }
+
+  private Measured measureWarm(List<Question> questions) {
     RunTimes before = annotator.times();
     long start = System.nanoTime();
     List<Annotation> annotations = drain(annotator, questions);
@@ -116,7 +133,7 @@ final class EngineBench implements AutoCloseable {
   }
 
   /** How many questions at the beginning are on the first images. */
-  static int ofImages(List<Question> questions, int images) {
+  private static int ofImages(List<Question> questions, int images) {
     List<byte[]> seen = new ArrayList<>();
     for (int i = 0; i < questions.size(); i++) {
       ImageSource image = questions.get(i).image();

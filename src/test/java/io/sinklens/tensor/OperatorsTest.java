@@ -414,6 +414,40 @@ class OperatorsTest {
         operators.rmsNorm(array(x, Dtype.BFLOAT16), array(weight, Dtype.BFLOAT16), 1e-5));
   }
 
+  /** Against the operators it is made of, each held against doubles elsewhere. */
+  @ParameterizedTest
+  @EnumSource(Activation.class)
+  void addsWhatAGatedMlpMakesOfTheNorm(Activation activation) {
+    for (Dtype dtype : COMPUTED) {
+      NDArray x = array(random(dtype, 5, 24), dtype);
+      NDArray norm = array(random(dtype, 24), dtype);
+      NDArray gate = array(random(dtype, 40, 24), dtype);
+      NDArray up = array(random(dtype, 40, 24), dtype);
+      NDArray down = array(random(dtype, 24, 40), dtype);
+
+      NDArray normed = operators.rmsNorm(x, norm, 1e-5);
+      NDArray gated = activation.apply(operators, operators.linear(normed, gate));
+      NDArray inside = gated.mul(operators.linear(normed, up));
+      float[] expected = floats(operators.addLinear(x, inside, down));
+
+      assertThat(floats(operators.addGatedMlp(x, norm, 1e-5, gate, up, down, activation)))
+          .containsExactly(expected);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"FLOAT32", "BFLOAT16"})
+  void addsAProduct(Dtype dtype) {
+    Doubles x = random(dtype, 3, 8);
+    Doubles y = random(dtype, 3, 12);
+    Doubles weight = random(dtype, 8, 12);
+
+    check(
+        x.with(i -> x.at(i) + sum(12, k -> y.at(i[0], k) * weight.at(i[1], k))),
+        dtype,
+        operators.addLinear(array(x, dtype), array(y, dtype), array(weight, dtype)));
+  }
+
   @ParameterizedTest
   @EnumSource(names = {"FLOAT32", "BFLOAT16"})
   void normalisesLayers(Dtype dtype) {
