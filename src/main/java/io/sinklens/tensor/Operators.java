@@ -20,9 +20,11 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.function.Function;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipOutputStream;
+import org.jspecify.annotations.Nullable;
 
 /**
  * The operators the networks are written in, on one device.
@@ -366,6 +368,55 @@ public final class Operators implements AutoCloseable {
   public NDArray rope(NDArray x, NDArray cos, NDArray sin) {
     return run(x, "rope", x, cos, sin);
   }
+
+  /**
+   * What the attention of a decoder layer reads, with rotary positions.
+   *
+   * @param x {@code [token, hidden]}
+   * @param norm weight of the root-mean-square norm before the projections, {@code [hidden]}
+   * @param weights of queries, keys and values, each {@code [heads · headSize, hidden]}; or one in
+   *     which every key-value head has its queries, its key and its value behind one another
+   * @param biases one each, or none
+   * @param cos of the angles, {@code [token, headSize]}
+   * @param sin of the angles, by {@link #ropeSin}
+   * @param asking the tokens whose queries are wanted, int64; null for all
+   */
+  public AttentionInputs attentionInputs(
+      NDArray x,
+      NDArray norm,
+      double eps,
+      List<NDArray> weights,
+      List<NDArray> biases,
+      int keyValueHeads,
+      int headSize,
+      NDArray cos,
+      NDArray sin,
+      @Nullable NDArray asking) {
+    PtNDArray[] parts =
+        call(
+            "attention_inputs",
+            result -> result.toTensorArray((PtNDManager) x.getManager()),
+            x,
+            norm,
+            eps,
+            weights.toArray(new PtNDArray[0]),
+            biases.toArray(new PtNDArray[0]),
+            Long.valueOf(keyValueHeads),
+            Long.valueOf(headSize),
+            cos,
+            sin,
+            asking == null ? new PtNDArray[0] : new PtNDArray[] {(PtNDArray) asking});
+    return new AttentionInputs(parts[0], parts[1], parts[2]);
+  }
+
+  /**
+   * What attention reads.
+   *
+   * @param query {@code [asking token, heads, headSize]}, turned
+   * @param key {@code [token, key-value heads, headSize]}, turned
+   * @param value as {@code key}, not turned
+   */
+  public record AttentionInputs(NDArray query, NDArray key, NDArray value) {}
 
   /**
    * Attention of every query to every key.
@@ -751,13 +802,17 @@ public final class Operators implements AutoCloseable {
   }
 
   private PtNDArray run(PtNDManager owner, String operator, Object... operands) {
+    return call(operator, result -> result.toTensor(owner), operands);
+  }
+
+  private <T> T call(String operator, Function<IValue, T> reading, Object... operands) {
     IValue[] values = new IValue[operands.length];
     try {
       for (int i = 0; i < operands.length; i++) {
         values[i] = value(operands[i]);
       }
       try (IValue result = IValueUtils.runMethod(module, operator, values)) {
-        return result.toTensor(owner);
+        return reading.apply(result);
       }
     } finally {
       for (IValue value : values) {

@@ -282,6 +282,44 @@ class Operators(Module):
     swapped = torch.cat([halves[1], halves[0]], -1)
     return torch.add(torch.mul(x, torch.unsqueeze(cos, -2)), torch.mul(swapped, torch.unsqueeze(sin, -2)))
 
+  # What attention reads of x [S, hidden]: of its norm queries [S or A, H, D] and keys [S, K, D], turned,
+  # and values [S, K, D]. Weights and biases (none, or one each) are of queries, keys and values; a single
+  # weight holds for every key-value head its queries, its key and its value. Asking is empty, or one
+  # index [A] of the tokens whose queries are wanted.
+  def attention_inputs(self: __torch__.Operators, x: Tensor, norm: Tensor, eps: float, weights: List[Tensor], biases: List[Tensor], K: int, D: int, cos: Tensor, sin: Tensor, asking: List[Tensor]) -> List[Tensor]:
+    normed = self.rms_norm(x, norm, eps)
+    if torch.eq(torch.len(weights), 1):
+      query, key, value = self.grouped_heads(normed, weights[0], K, D)
+      asked = self.of_tokens(query, asking)
+    else:
+      asked = self.heads(self.of_tokens(normed, asking), weights, biases, 0, D)
+      key = self.heads(normed, weights, biases, 1, D)
+      value = self.heads(normed, weights, biases, 2, D)
+    turned = self.rope(asked, self.of_tokens(cos, asking), self.of_tokens(sin, asking))
+    return [turned, self.rope(key, cos, sin), value]
+
+  def of_tokens(self: __torch__.Operators, x: Tensor, asking: List[Tensor]) -> Tensor:
+    if torch.gt(torch.len(asking), 0):
+      y = torch.index_select(x, 0, asking[0])
+    else:
+      y = x
+    return y
+
+  # The i-th projection, [S, heads, D]; the sizes said, since there may be no token.
+  def heads(self: __torch__.Operators, x: Tensor, weights: List[Tensor], biases: List[Tensor], i: int, D: int) -> Tensor:
+    if torch.gt(torch.len(biases), 0):
+      y = self.multiply(x, weights[i], biases[i])
+    else:
+      y = self.multiply(x, weights[i], None)
+    return torch.reshape(y, [torch.size(x, 0), torch.floordiv(torch.size(weights[i], 0), D), D])
+
+  def grouped_heads(self: __torch__.Operators, x: Tensor, weight: Tensor, K: int, D: int) -> Tuple[Tensor, Tensor, Tensor]:
+    S = torch.size(x, 0)
+    G = torch.sub(torch.floordiv(torch.size(weight, 0), torch.mul(K, D)), 2)
+    grouped = torch.reshape(self.multiply(x, weight, None), [S, K, torch.add(G, 2), D])
+    query = torch.reshape(torch.slice(grouped, 2, 0, G, 1), [S, torch.mul(K, G), D])
+    return (query, torch.select(grouped, 2, G), torch.select(grouped, 2, torch.add(G, 1)))
+
   # The sine of angles [..., D] in a dtype, as rope wants it.
   def rope_sin(self: __torch__.Operators, angles: Tensor, dtype: int) -> Tensor:
     halves = torch.chunk(torch.sin(angles), 2, -1)

@@ -10,12 +10,14 @@ import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.LlamaConfig.Projection;
 import io.sinklens.tensor.Dtype;
 import io.sinklens.tensor.Operators;
+import io.sinklens.tensor.Operators.AttentionInputs;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
+import java.util.stream.Stream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -244,19 +246,19 @@ public final class LlamaDecoder {
       sin = operators.ropeSin(angles, dtype);
     }
 
-    private Step(Step all, NDArray answerTokens) {
+    private Step(Step all) {
       pass = all.pass.answering();
       scope = all.scope;
       joined = JoinedSegments.of(pass);
       arrivals = List.of(); // All have been appended.
       order = order();
-      cos = operators.takeRows(all.cos, answerTokens);
-      sin = operators.takeRows(all.sin, answerTokens);
+      cos = all.cos;
+      sin = all.sin;
     }
 
     /** For the queries that answer; the keys stay. */
-    Step answering(NDArray answerTokens) {
-      return new Step(this, answerTokens);
+    Step answering() {
+      return new Step(this);
     }
 
     private List<Arrival> arrivals() {
@@ -345,16 +347,15 @@ public final class LlamaDecoder {
      * @param answerTokens the only tokens anything but keys and values is wanted of, or null
      */
     NDArray forward(int index, NDArray entering, Step step, @Nullable NDArray answerTokens) {
-      NDArray normed = operators.rmsNorm(entering, inputNorm, config.rmsNormEps());
       showNormedInput(index, entering, step.pass);
-      Heads heads = attention.project(normed, answerTokens);
-      append(index, operators.rope(heads.key, step.cos, step.sin), heads.value, step);
+      AttentionInputs inputs = attention.inputs(entering, inputNorm, step, answerTokens);
+      append(index, inputs.key(), inputs.value(), step);
       NDArray hidden = answerTokens == null ? entering : operators.takeRows(entering, answerTokens);
-      Step asking = answerTokens == null ? step : step.answering(answerTokens);
+      Step asking = answerTokens == null ? step : step.answering();
       if (asking.pass.tokens() == 0) {
         return hidden;
       }
-      NDArray outputs = attend(index, operators.rope(heads.query, asking.cos, asking.sin), asking);
+      NDArray outputs = attend(index, inputs.query(), asking);
       return operators.addGatedMlp(
           operators.addLinear(hidden, outputs, attention.output),
           postAttentionNorm,
@@ -454,9 +455,6 @@ public final class LlamaDecoder {
     }
   }
 
-  /** Each {@code [token, heads, headSize]}, keys and values with key-value heads. */
-  private record Heads(NDArray query, NDArray key, NDArray value) {}
-
   /** The projections of one layer's attention. */
   public final class Projections {
     private final List<Linear> inputs; // Queries, keys, values; or one for all.
@@ -476,21 +474,19 @@ public final class LlamaDecoder {
     }
 
     /** Of all tokens keys and values, and queries, or those of the tokens named. */
-    private Heads project(NDArray normed, @Nullable NDArray queryTokens) {
-      if (config.projection() != Projection.GROUPED) {
-        NDArray asking = queryTokens == null ? normed : operators.takeRows(normed, queryTokens);
-        return new Heads(
-            heads(inputs.get(0).apply(asking)),
-            heads(inputs.get(1).apply(normed)),
-            heads(inputs.get(2).apply(normed)));
-      }
-      NDArray grouped = grouped(normed);
-      int group = config.numAttentionHeads() / config.numKeyValueHeads();
-      NDArray queries = heads(grouped.get(new NDIndex(":, :, :{}", group)));
-      return new Heads(
-          queryTokens == null ? queries : operators.takeRows(queries, queryTokens),
-          heads(grouped.get(new NDIndex(":, :, {}", group))),
-          heads(grouped.get(new NDIndex(":, :, {}", group + 1))));
+    private AttentionInputs inputs(
+        NDArray entering, NDArray norm, Step step, @Nullable NDArray queryTokens) {
+      return operators.attentionInputs(
+          entering,
+          norm,
+          config.rmsNormEps(),
+          inputs.stream().map(input -> input.weight).toList(),
+          inputs.stream().flatMap(input -> Stream.ofNullable(input.bias)).toList(),
+          config.numKeyValueHeads(),
+          config.headDim(),
+          step.cos,
+          step.sin,
+          queryTokens);
     }
 
     /** Only the products: of all tokens keys and values, of some queries, which are returned. */
