@@ -23,6 +23,9 @@ final class LocalSession {
           String.valueOf(Runtime.getRuntime().availableProcessors()));
       // On one machine, planning every stage anew takes longer than better plans save.
       conf.setIfMissing("spark.sql.adaptive.enabled", "false");
+      // Nor does code made for each plan: compiling it costs seconds, and the model takes the time.
+      conf.setIfMissing("spark.sql.codegen.wholeStage", "false");
+      conf.setIfMissing("spark.sql.codegen.factoryMode", "NO_CODEGEN");
     }
     conf.setIfMissing("spark.app.name", name);
     conf.setIfMissing("spark.sql.session.timeZone", "UTC");

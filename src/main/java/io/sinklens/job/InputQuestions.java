@@ -1,10 +1,13 @@
 package io.sinklens.job;
 
+import static org.apache.spark.sql.functions.coalesce;
 import static org.apache.spark.sql.functions.col;
 import static org.apache.spark.sql.functions.count_distinct;
 import static org.apache.spark.sql.functions.lit;
 import static org.apache.spark.sql.functions.max;
 import static org.apache.spark.sql.functions.pmod;
+import static org.apache.spark.sql.functions.sum;
+import static org.apache.spark.sql.functions.when;
 
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.table.QuestionColumns;
@@ -121,19 +124,27 @@ record InputQuestions(
         count = limit;
         rows = first(rows, limit);
       }
-      return sliced(sampled(rows), count);
+      return sliced(sampled(rows, count), count);
     }
 
     /** How many rows there are; there must be some, each with an id of its own. */
     private long countIds(Dataset<Row> input, Dataset<Row> rows) {
       Dataset<Row> ids = rows.select(QuestionTable.SAMPLE_ID);
+      Column id = col(QuestionTable.SAMPLE_ID);
       Row counts =
           InputQuestions.fromInput(
               run,
               () ->
-                  ids.agg(functions.count(lit(1)), functions.count(col(QuestionTable.SAMPLE_ID)))
+                  ids.groupBy(QuestionTable.SAMPLE_ID)
+                      .agg(functions.count(lit(1)).as("rows"))
+                      .agg(
+                          coalesce(sum("rows"), lit(0L)),
+                          coalesce(sum(when(id.isNull(), col("rows"))), lit(0L)),
+                          functions.count(when(id.isNotNull().and(col("rows").gt(1)), 1)))
                       .first());
       long all = counts.getLong(0);
+      long withoutId = counts.getLong(1);
+      boolean unique = counts.getLong(2) == 0;
       List<String> idColumns = run.input().columns().id();
       if (all == 0) {
         String path = Manifest.withoutPasswords(run.input().path());
@@ -143,11 +154,18 @@ record InputQuestions(
                 : "The dataset is empty: no row of %s passes input.filter %s"
                     .formatted(path, run.input().filter()));
       }
-      if (counts.getLong(1) < all) {
+      if (withoutId > 0) {
         throw new IllegalArgumentException(
             "Every row must have an id: %d of %d rows have a null in %s"
-                .formatted(all - counts.getLong(1), all, named(idColumns)));
+                .formatted(withoutId, all, named(idColumns)));
       }
+      if (!unique) {
+        throw twice(ids, idColumns);
+      }
+      return all;
+    }
+
+    private IllegalArgumentException twice(Dataset<Row> ids, List<String> idColumns) {
       List<String> twice =
           InputQuestions.fromInput(
               run,
@@ -162,15 +180,12 @@ record InputQuestions(
                       .stream()
                       .map(row -> "%s (%d rows)".formatted(row.getString(0), row.getLong(1)))
                       .toList());
-      if (!twice.isEmpty()) {
-        throw new IllegalArgumentException(
-            idColumns.isEmpty()
-                ? "Cannot tell rows apart: files of the input have the same name; set"
-                    + " input.columns.id"
-                : "Ids must be unique, but %s has duplicates, such as %s"
-                    .formatted(named(idColumns), String.join(", ", twice)));
-      }
-      return all;
+      return new IllegalArgumentException(
+          idColumns.isEmpty()
+              ? "Cannot tell rows apart: files of the input have the same name; set"
+                  + " input.columns.id"
+              : "Ids must be unique, but %s has duplicates, such as %s"
+                  .formatted(named(idColumns), String.join(", ", twice)));
     }
 
     private static String named(List<String> columns) {
@@ -193,9 +208,11 @@ record InputQuestions(
       return rows.where(col(QuestionTable.SAMPLE_ID).leq(lit(last.getString(0))));
     }
 
-    private Dataset<Row> sampled(Dataset<Row> rows) {
-      return InputQuestions.fromInput(
-          run, () -> QuestionTable.withSamples(rows, run.statistics().samples()));
+    private Dataset<Row> sampled(Dataset<Row> rows, long count) {
+      int samples = run.statistics().samples();
+      return count <= samples
+          ? rows.withColumn(QuestionTable.SAMPLED, lit(true))
+          : InputQuestions.fromInput(run, () -> QuestionTable.withSamples(rows, samples));
     }
 
     /** Divides images into waves of about the wanted size. */
