@@ -36,6 +36,9 @@ final class AnnotatedRows {
   /** A struct with the columns of {@link AnnotationTable}. */
   static final String ANNOTATION = "annotation";
 
+  /** What Spark calls the only process of a local run. */
+  private static final String DRIVER = "driver";
+
   private AnnotatedRows() {}
 
   /**
@@ -161,9 +164,6 @@ final class AnnotatedRows {
       }
     }
   }
-
-  private static final String DRIVER =
-      "driver"; // What Spark calls the only process of a local run.
 
   private record Annotated(
       Iterator<Annotation> annotations, Waiting waiting, @Nullable Counters counters)

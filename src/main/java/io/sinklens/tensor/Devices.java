@@ -2,6 +2,7 @@ package io.sinklens.tensor;
 
 import ai.djl.Device;
 import ai.djl.engine.Engine;
+import ai.djl.engine.EngineException;
 import ai.djl.util.cuda.CudaUtils;
 import java.lang.management.MemoryUsage;
 import java.util.Optional;
@@ -56,8 +57,8 @@ public final class Devices {
     try {
       MemoryUsage usage = CudaUtils.getGpuMemory(device);
       return Optional.of(new DeviceMemory(usage.getMax(), usage.getMax() - usage.getUsed()));
-    } catch (IllegalStateException | IllegalArgumentException e) {
-      return Optional.empty(); // Its library is not where JNA looks.
+    } catch (IllegalStateException | IllegalArgumentException | EngineException e) {
+      return Optional.empty(); // Its library is not where JNA looks, or there is no such device.
     }
   }
 
