@@ -30,11 +30,12 @@ class TwoOutputsTest {
       assertThat(left).isNotEmpty();
       assertThat(right.keySet()).isEqualTo(left.keySet());
       left.forEach(
-          (key, annotation) -> // Statistics differ in the last bits with what ran beside a row.
+          (key, annotation) -> // Numbers differ in the last bits with what ran beside a row.
           assertThat(right.get(key))
                   .as(key)
                   .usingRecursiveComparison()
                   .withEqualsForType((x, y) -> Math.abs(x - y) <= 1e-5f, Float.class)
+                  .withEqualsForType((x, y) -> Math.abs(x - y) <= 1e-5, Double.class)
                   .isEqualTo(annotation));
     }
   }
