@@ -29,14 +29,7 @@ class TwoOutputsTest {
       Map<String, Annotation> right = annotations(spark, "sinklens.right");
       assertThat(left).isNotEmpty();
       assertThat(right.keySet()).isEqualTo(left.keySet());
-      left.forEach(
-          (key, annotation) -> // Numbers differ in the last bits with what ran beside a row.
-          assertThat(right.get(key))
-                  .as(key)
-                  .usingRecursiveComparison()
-                  .withEqualsForType((x, y) -> Math.abs(x - y) <= 1e-5f, Float.class)
-                  .withEqualsForType((x, y) -> Math.abs(x - y) <= 1e-5, Double.class)
-                  .isEqualTo(annotation));
+      left.forEach((key, annotation) -> assertThat(right.get(key)).as(key).isEqualTo(annotation));
     }
   }
 
