@@ -17,6 +17,7 @@ import io.sinklens.table.AnnotationTable;
 import io.sinklens.table.LocalSpark;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
@@ -440,10 +441,8 @@ class AnnotateJobTest {
     RunSettings run = settings(scenes(), "input.columns.id=id");
     JobProgress doubling =
         state -> {
-          for (Path file : files(folder.resolve("out/annotations"))) {
-            if (file.getFileName().toString().startsWith("twin-")) {
-              continue; // A slow run reports more than once.
-            }
+          for (Path file :
+              files(folder.resolve("out/annotations"))) { // A slow run reports more than once.
             Path twin = file.resolveSibling("twin-" + file.getFileName());
             try {
               Files.copy(file, twin, StandardCopyOption.REPLACE_EXISTING);
@@ -469,15 +468,19 @@ class AnnotateJobTest {
     assertThat(spark.conf().get("spark.sql.parquet.columnarReaderBatchSize")).isEqualTo(before);
   }
 
-  private static List<Path> files(Path folder) {
-    try (Stream<Path> files = Files.walk(folder)) {
-      return files
-          .filter(file -> file.toString().endsWith(".parquet"))
-          .filter(file -> !file.getFileName().toString().startsWith("twin"))
-          .toList();
+  /** What waves have committed; a wave still at work is not to be disturbed. */
+  private static List<Path> files(Path annotations) {
+    List<Path> files = new ArrayList<>();
+    try (DirectoryStream<Path> waves = Files.newDirectoryStream(annotations, "wave=*")) {
+      for (Path wave : waves) {
+        try (DirectoryStream<Path> parts = Files.newDirectoryStream(wave, "part-*.parquet")) {
+          parts.forEach(files::add);
+        }
+      }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+    return files;
   }
 
   private void assertRefused(RunSettings run, String message) {
