@@ -69,6 +69,20 @@ class Operators(Module):
     if torch.ge(torch.numel(weight), 1048576):
       y = ops.mkldnn._linear_pointwise(x, weight, bias, "none", annotate(List[Optional[number]], []), "")
     else:
+      y = self.multiply_small(x, weight, bias)
+    return y
+
+  # With small weights. Up to eleven rows, the library adds up in another order unless they are fours:
+  # zeros fill them up, so that a row's product is the same to the last bit whatever runs beside it.
+  def multiply_small(self: __torch__.Operators, x: Tensor, weight: Tensor, bias: Optional[Tensor]) -> Tensor:
+    shape = torch.size(x)
+    rows = torch.floordiv(torch.numel(x), torch.size(x, -1))
+    over = torch.remainder(rows, 4)
+    if torch.__and__(torch.lt(rows, 12), torch.gt(over, 0)):
+      filled = torch.constant_pad_nd(torch.reshape(x, [rows, -1]), [0, 0, 0, torch.sub(4, over)], 0)
+      _0 = torch._set_item(shape, -1, torch.size(weight, 0))
+      y = torch.reshape(torch.slice(torch.linear(filled, weight, bias), 0, 0, rows, 1), shape)
+    else:
       y = torch.linear(x, weight, bias)
     return y
 

@@ -141,8 +141,8 @@ class OperatorsTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {63, 64, 65, 79, 80, 81, 129})
-  void multipliesManyRowsWhateverTheirNumber(int rows) {
+  @ValueSource(ints = {1, 2, 3, 4, 5, 8, 11, 12, 13, 63, 64, 65, 79, 80, 81, 129})
+  void multipliesRowsWhateverTheirNumber(int rows) {
     for (Dtype dtype : List.of(Dtype.FLOAT32, Dtype.BFLOAT16)) {
       Doubles x = random(dtype, 1, rows, 32);
       Doubles weight = random(dtype, 5, 32);

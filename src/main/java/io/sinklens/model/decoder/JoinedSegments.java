@@ -18,8 +18,8 @@ import org.jspecify.annotations.Nullable;
  * of memory, under hooks that can be joined; or a single one.
  *
  * <p>It reaches from the place of the first image to that of the last, has as many queries an image
- * as the one with most, and as many keys as the longest. What only fills up this shape is computed
- * and not used. A query is known by its index among {@code image · query}.
+ * as the one with most, filled up, and as many keys as the longest. What only fills up this shape
+ * is computed and not used. A query is known by its index among {@code image · query}.
  */
 public final class JoinedSegments {
   private final CacheBlock block;
@@ -44,15 +44,16 @@ public final class JoinedSegments {
    *
    * @param segments in the order of their places, of one block
    * @param begins where the tokens of each begin in the pass
+   * @param queries of an image
    */
-  private JoinedSegments(List<Segment> segments, int[] begins) {
+  private JoinedSegments(List<Segment> segments, int[] begins, int queries) {
     Segment first = segments.get(0);
     this.segments = List.copyOf(segments);
     block = first.cache().block();
     scope = first.scope();
     firstPlace = first.cache().place();
     images = segments.get(segments.size() - 1).cache().place() - firstPlace + 1;
-    queries = segments.stream().mapToInt(Segment::queries).max().orElse(0);
+    this.queries = queries;
     keys = segments.stream().mapToInt(Segment::keys).max().orElse(0);
     tokens = new int[images * queries];
     Arrays.fill(tokens, begins[0]);
@@ -72,7 +73,7 @@ public final class JoinedSegments {
 
   /** A segment by itself, beside a pass. */
   public static JoinedSegments alone(Segment segment) {
-    return new JoinedSegments(List.of(segment), new int[1]);
+    return new JoinedSegments(List.of(segment), new int[1], segment.queries());
   }
 
   /** All segments of a pass that have queries, joined where they can be, in the pass's order. */
@@ -109,12 +110,26 @@ public final class JoinedSegments {
     return joined.stream()
         .sorted(
             Comparator.comparingInt(group -> group.stream().mapToInt(pass::begin).min().orElse(0)))
-        .map(
-            group ->
-                new JoinedSegments(
-                    group.stream().map(pass.segments()::get).toList(),
-                    group.stream().mapToInt(pass::begin).toArray()))
+        .map(group -> join(pass, group))
         .toList();
+  }
+
+  private static JoinedSegments join(Pass pass, List<Integer> group) {
+    List<Segment> segments = group.stream().map(pass.segments()::get).toList();
+    int most = segments.stream().mapToInt(Segment::queries).max().orElse(0);
+    return new JoinedSegments(
+        segments,
+        group.stream().mapToInt(pass::begin).toArray(),
+        segments.get(0).kind() == null ? most : filledUp(most));
+  }
+
+  /**
+   * One, two, or fours: then sums of an image are the same to the last bit whatever stands beside
+   * it, though the library of products adds up few queries in another order where they are not
+   * fours.
+   */
+  private static int filledUp(int queries) {
+    return queries <= 2 ? queries : (queries + 3) / 4 * 4;
   }
 
   /** Whether a segment stands behind others, with no more places idle between than are in use. */
