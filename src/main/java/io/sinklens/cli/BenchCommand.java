@@ -8,11 +8,11 @@ import io.sinklens.job.BenchJob;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.concurrent.Callable;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -67,18 +67,7 @@ final class BenchCommand implements Callable<Integer> {
       description = "How many of the workload's questions an image (default: all)")
   private @Nullable Integer questions;
 
-  @Option(
-      names = "--variants",
-      paramLabel = "NAME",
-      split = ",",
-      description = "plain, baseline, var, one or more (default: the workload's)")
-  private @Nullable List<String> variants;
-
-  @Option(
-      names = "--set",
-      paramLabel = "a.b=YAML",
-      description = "Sets a key of the job, such as model.dtype=float32; may be repeated")
-  private List<String> overlays = List.of();
+  @Mixin private WorkloadOptions options;
 
   @Option(names = "--engine-only", description = "Does not measure the job in Spark")
   private boolean engineOnly;
@@ -87,7 +76,14 @@ final class BenchCommand implements Callable<Integer> {
   public Integer call() throws IOException {
     BenchJob.requireWorkload(workload);
     BenchJob.Settings settings =
-        new BenchJob.Settings(workload, model, images, questions, variants, !engineOnly, overlays);
+        new BenchJob.Settings(
+            workload,
+            model,
+            images,
+            questions,
+            options.variants(),
+            !engineOnly,
+            options.overlays());
     JsonNode earlier = compare == null ? null : read(compare);
     if (earlier != null && !earlier.path("workload").asText(workload).equals(workload)) {
       throw new IllegalArgumentException(

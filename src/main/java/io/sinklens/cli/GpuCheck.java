@@ -6,12 +6,12 @@ import io.sinklens.job.HostBench;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.List;
 import java.util.Map;
 import java.util.concurrent.Callable;
 import org.jspecify.annotations.Nullable;
 import picocli.CommandLine;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Spec;
@@ -54,18 +54,7 @@ public final class GpuCheck implements Callable<Integer> {
       description = "How many of the images (default: the workload's number)")
   private @Nullable Integer count;
 
-  @Option(
-      names = "--variants",
-      paramLabel = "NAME",
-      split = ",",
-      description = "plain, baseline, var, one or more (default: the workload's)")
-  private @Nullable List<String> variants;
-
-  @Option(
-      names = "--set",
-      paramLabel = "a.b=YAML",
-      description = "Sets a key of the job, such as model.dtype=float32; may be repeated")
-  private List<String> overlays = List.of();
+  @Mixin private WorkloadOptions options;
 
   @Option(names = "--verbose", description = "Show the stack trace of an error")
   private boolean verbose;
@@ -82,7 +71,9 @@ public final class GpuCheck implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     Map<String, Object> values =
-        new HostBench(new HostBench.Settings(workload, model, images, count, variants, overlays))
+        new HostBench(
+                new HostBench.Settings(
+                    workload, model, images, count, options.variants(), options.overlays()))
             .run();
     String json = JSON.valueToTree(values).toPrettyString();
     if (output != null) {
