@@ -3,12 +3,10 @@ package io.sinklens.intervention;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
-import io.sinklens.model.TinyCheckpoint;
-import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.JoinedSegments;
 import io.sinklens.model.decoder.KeyValueCache;
@@ -26,13 +24,10 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -43,28 +38,8 @@ class HeadSelectionTest {
   private static final double SEES_THE_SINK = 1.9; // The sink value is 1.9997.
   private static final double SEES_NONE = 2.1;
 
-  private static VisionLanguageModel model;
-  private NDManager manager;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa"); // For its operators and caches alone.
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
-
-  @BeforeEach
-  void open() {
-    manager = model.operators().manager().newSubManager();
-  }
-
-  @AfterEach
-  void free() {
-    manager.close();
-  }
+  @RegisterExtension
+  static final TinyModel tiny = TinyModel.of("llava-gqa"); // For its operators and caches alone.
 
   @ParameterizedTest
   @EnumSource(Mode.class)
@@ -248,28 +223,31 @@ class HeadSelectionTest {
       float[] visualNonsinks,
       int imageTokens) {
     KeyValueCache cache =
-        model.decoder().newCache(manager, RotaryPositions.sequential(imageTokens), tokens.size());
+        tiny.decoder()
+            .newCache(tiny.manager(), RotaryPositions.sequential(imageTokens), tokens.size());
     List<SinkRule> rules = rows.stream().map(VarSettings::sinkRule).toList();
     int[] promptLengths = new int[rows.size()];
     Arrays.fill(promptLengths, tokens.size());
     try (PrefixSinkValues values =
-            new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, SinkRule.FIRST_LAYER + 1);
-        SinkDetector sinks = new SinkDetector(model.operators(), values, 0, rules, promptLengths)) {
+            new PrefixSinkValues(tiny.operators(), List.of(3), HIDDEN, SinkRule.FIRST_LAYER + 1);
+        SinkDetector sinks = new SinkDetector(tiny.operators(), values, 0, rules, promptLengths)) {
       float[] states = new float[imageTokens * HIDDEN];
       Arrays.fill(states, 1);
       states[states.length - 1] = 100;
       Segment prefix = Segment.ofPrefix(cache, values);
-      prefix.enter(manager, new Notes(manager));
+      prefix.enter(tiny.manager(), new Notes(tiny.manager()));
       values.onHiddenStates(
-          SinkRule.FIRST_LAYER, prefix, manager.create(states, new Shape(imageTokens, HIDDEN)));
+          SinkRule.FIRST_LAYER,
+          prefix,
+          tiny.manager().create(states, new Shape(imageTokens, HIDDEN)));
       Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-      segment.enter(manager, new Notes(manager));
+      segment.enter(tiny.manager(), new Notes(tiny.manager()));
       sinks.onSegment(segment);
       JoinedSegments alone = JoinedSegments.alone(segment);
       return new HeadSelection(
-              model.operators(),
+              tiny.operators(),
               alone,
-              new JoinedSinks(model.operators(), List.of(sinks), alone),
+              new JoinedSinks(tiny.operators(), List.of(sinks), alone),
               List.of(new HeadSelection.Rows(rows, imageTokens)))
           .select(SinkRule.FIRST_LAYER, sums(visualSinks, visualNonsinks, tokens.size()))
           .toFloatArray();
@@ -283,6 +261,6 @@ class HeadSelectionTest {
       byGroup[3 * i + 1] = visualNonsinks[i];
     }
     return new KeyGroupSums(
-        manager.create(byGroup, new Shape(1, visualSinks.length / queries, queries, 3)));
+        tiny.manager().create(byGroup, new Shape(1, visualSinks.length / queries, queries, 3)));
   }
 }

@@ -7,11 +7,9 @@ import ai.djl.ndarray.NDArray;
 import ai.djl.ndarray.NDManager;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
-import io.sinklens.model.TinyCheckpoint;
-import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.decoder.CacheBlocks;
 import io.sinklens.model.decoder.KeyValueCache;
-import io.sinklens.model.decoder.LlamaDecoder;
 import io.sinklens.model.decoder.Pass;
 import io.sinklens.model.decoder.RotaryPositions;
 import io.sinklens.model.decoder.Segment;
@@ -23,10 +21,9 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import org.jspecify.annotations.Nullable;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
+import org.junit.jupiter.api.extension.RegisterExtension;
 
 /** Rows of several images under VAR get what they get alone. */
 class JoinedVarTest {
@@ -42,26 +39,14 @@ class JoinedVarTest {
               settings(Mode.REFERENCE, SinkTokens.ALL, 0.7),
               settings(Mode.PAPER, SinkTokens.PROMPT, 0.6)));
 
-  private static VisionLanguageModel model;
-  private static LlamaDecoder decoder;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa");
-    decoder = model.decoder();
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
+  @RegisterExtension static final TinyModel tiny = TinyModel.of("llava-gqa");
 
   /** Images come and go, their rows begin and end at different passes. */
   @RepeatedTest(12)
   void givesRowsOfImagesThatRunTogetherWhatTheyGetAlone(RepetitionInfo repetition) {
     int seed = repetition.getCurrentRepetition();
     List<VarSettings> variants = VARIANTS.get(seed % VARIANTS.size());
-    int arrays = model.operators().manager().getManagedArrays().size();
+    int arrays = tiny.operators().manager().getManagedArrays().size();
 
     List<Image> together = images(new Random(seed), variants);
     int passes = run(together, 4);
@@ -82,7 +67,7 @@ class JoinedVarTest {
         for (int t = 0; t < expected.size(); t++) {
           assertThat(Arrays.deepEquals(selected.get(t), expected.get(t))).isTrue();
         }
-        for (int layer = 2; layer < decoder.config().numHiddenLayers(); layer++) {
+        for (int layer = 2; layer < tiny.decoder().config().numHiddenLayers(); layer++) {
           assertClose(
               image.hook.totals(row).imageAttention(layer),
               alone.hook.totals(row).imageAttention(layer));
@@ -96,7 +81,7 @@ class JoinedVarTest {
     }
     assertThat(together).anySatisfy(image -> assertThat(image.selectsAny()).isTrue());
     together.forEach(Image::close);
-    assertThat(model.operators().manager().getManagedArrays()).hasSize(arrays);
+    assertThat(tiny.operators().manager().getManagedArrays()).hasSize(arrays);
   }
 
   private static void assertClose(float[] actual, float[] expected) {
@@ -119,10 +104,10 @@ class JoinedVarTest {
 
   /** Runs images to their end, in memory for so many at once; returns the passes it took. */
   private static int run(List<Image> images, int places) {
-    CacheBlocks caches = decoder.newCaches();
+    CacheBlocks caches = tiny.decoder().newCaches();
     int pass = 0;
     for (; images.stream().anyMatch(image -> !image.ended); pass++) {
-      try (NDManager scope = model.operators().manager().newSubManager()) {
+      try (NDManager scope = tiny.operators().manager().newSubManager()) {
         List<Segment> segments = new ArrayList<>();
         List<Long> ids = new ArrayList<>();
         for (Image image : images) {
@@ -132,12 +117,12 @@ class JoinedVarTest {
           continue;
         }
         NDArray embeddings =
-            decoder.embed(scope.create(ids.stream().mapToLong(Long::longValue).toArray()));
-        NDArray hidden = decoder.forward(embeddings, new Pass(segments));
+            tiny.decoder().embed(scope.create(ids.stream().mapToLong(Long::longValue).toArray()));
+        NDArray hidden = tiny.decoder().forward(embeddings, new Pass(segments));
         int answer = 0;
         for (Image image : images) {
           for (int row : image.answering) {
-            image.logits.get(row).add(decoder.logits(hidden.get(answer++)).toFloatArray());
+            image.logits.get(row).add(tiny.decoder().logits(hidden.get(answer++)).toFloatArray());
           }
           image.answering.clear();
         }
@@ -185,19 +170,19 @@ class JoinedVarTest {
       }
       values =
           new PrefixSinkValues(
-              model.operators(),
+              tiny.operators(),
               List.of(7, 50),
-              decoder.config().hiddenSize(),
-              decoder.config().numHiddenLayers());
+              tiny.decoder().config().hiddenSize(),
+              tiny.decoder().config().numHiddenLayers());
       hook =
           new Var(
-              model.operators(),
+              tiny.operators(),
               values,
               imageStart,
               settings,
               prompts,
-              decoder.config().numHiddenLayers(),
-              decoder.config().numAttentionHeads());
+              tiny.decoder().config().numHiddenLayers(),
+              tiny.decoder().config().numAttentionHeads());
     }
 
     void add(int pass, CacheBlocks caches, int places, List<Segment> segments, List<Long> ids) {

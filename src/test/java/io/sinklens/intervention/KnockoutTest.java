@@ -4,11 +4,9 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withPrecision;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.intervention.Masking.Tokens;
-import io.sinklens.model.TinyCheckpoint;
-import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.KeyValueCache;
@@ -28,11 +26,8 @@ import java.util.Set;
 import java.util.TreeSet;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 
 /** Three layers, one head; a prefix of a text token and image tokens, then one own token a row. */
 class KnockoutTest {
@@ -43,28 +38,8 @@ class KnockoutTest {
   private static final float[] SINK = {1, 1, 1, 100}; // Its sink value is 1.9997.
   private static final float[] WEIGHTS = {0.2f, 0.3f, 0.3f, 0.1f, 0.1f};
 
-  private static VisionLanguageModel model;
-  private NDManager manager;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa"); // For its operators and caches alone.
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
-
-  @BeforeEach
-  void open() {
-    manager = model.operators().manager().newSubManager();
-  }
-
-  @AfterEach
-  void free() {
-    manager.close();
-  }
+  @RegisterExtension
+  static final TinyModel tiny = TinyModel.of("llava-gqa"); // For its operators and caches alone.
 
   @Test
   void hidesVisualSinksButNoOthers() {
@@ -109,7 +84,7 @@ class KnockoutTest {
       float[] masked =
           batch
               .hook
-              .onWeights(2, batch.segment(0, 1), manager.create(weights, new Shape(1, 2, 6)))
+              .onWeights(2, batch.segment(0, 1), tiny.manager().create(weights, new Shape(1, 2, 6)))
               .toFloatArray();
       assertThat(Arrays.copyOf(masked, 6)).isEqualTo(Arrays.copyOf(weights, 6));
       assertThat(Arrays.copyOfRange(masked, 6, 12))
@@ -147,7 +122,7 @@ class KnockoutTest {
   void keepsNothingOfAQueryThatSawNothingElse() {
     try (Batch batch = new Batch(List.of(sinks()), PLAIN, SINK, PLAIN, PLAIN)) {
       Segment segment = batch.segment(0);
-      NDArray weights = manager.create(new float[] {0, 1, 0, 0, 0}, new Shape(1, 1, 5));
+      NDArray weights = tiny.manager().create(new float[] {0, 1, 0, 0, 0}, new Shape(1, 1, 5));
       assertThat(batch.hook.onWeights(2, segment, weights).toFloatArray())
           .hasSize(5)
           .containsOnly(0f);
@@ -179,7 +154,7 @@ class KnockoutTest {
     }
   }
 
-  private final class Batch implements AutoCloseable {
+  private static final class Batch implements AutoCloseable {
     private final KeyValueCache cache;
     private final PrefixSinkValues values;
     private final SinkDetector sinks;
@@ -188,24 +163,23 @@ class KnockoutTest {
 
     Batch(List<Masking> rows, float[]... prefixStates) {
       cache =
-          model
-              .decoder()
-              .newCache(manager, RotaryPositions.sequential(PREFIX_KEYS), 2 * rows.size());
-      values = new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, LAYERS);
+          tiny.decoder()
+              .newCache(tiny.manager(), RotaryPositions.sequential(PREFIX_KEYS), 2 * rows.size());
+      values = new PrefixSinkValues(tiny.operators(), List.of(3), HIDDEN, LAYERS);
       float[] flat = new float[PREFIX_KEYS * HIDDEN];
       for (int t = 0; t < PREFIX_KEYS; t++) {
         System.arraycopy(prefixStates[t], 0, flat, t * HIDDEN, HIDDEN);
       }
       Segment prefix = Segment.ofPrefix(cache, values);
-      prefix.enter(manager, new Notes(manager));
-      values.onHiddenStates(2, prefix, manager.create(flat, new Shape(PREFIX_KEYS, HIDDEN)));
+      prefix.enter(tiny.manager(), new Notes(tiny.manager()));
+      values.onHiddenStates(2, prefix, tiny.manager().create(flat, new Shape(PREFIX_KEYS, HIDDEN)));
       SinkRule rule = new SinkRule(1.9, Comparison.AT_LEAST, SinkTokens.PROMPT);
       int[] promptLengths = new int[rows.size()];
       Arrays.fill(promptLengths, 1);
       sinks =
           new SinkDetector(
-              model.operators(), values, 1, Collections.nCopies(rows.size(), rule), promptLengths);
-      hook = new Knockout(model.operators(), sinks, rows, LAYERS);
+              tiny.operators(), values, 1, Collections.nCopies(rows.size(), rule), promptLengths);
+      hook = new Knockout(tiny.operators(), sinks, rows, LAYERS);
       ownLengths = new int[rows.size()];
     }
 
@@ -214,7 +188,7 @@ class KnockoutTest {
       List<Token> tokens =
           IntStream.of(rows).mapToObj(row -> new Token(row, ownLengths[row]++, true)).toList();
       Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-      segment.enter(manager, new Notes(manager));
+      segment.enter(tiny.manager(), new Notes(tiny.manager()));
       return segment;
     }
 
@@ -231,7 +205,8 @@ class KnockoutTest {
         weights[q * keys + segment.firstSlot() + q] = WEIGHTS[PREFIX_KEYS];
       }
       float[] masked =
-          hook.onWeights(2, segment, manager.create(weights, new Shape(1, rows.length, keys)))
+          hook.onWeights(
+                  2, segment, tiny.manager().create(weights, new Shape(1, rows.length, keys)))
               .toFloatArray();
       return IntStream.range(0, rows.length)
           .mapToObj(

@@ -4,12 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.withPrecision;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.intervention.VarSettings.Mode;
 import io.sinklens.intervention.VarSettings.VisualSink;
-import io.sinklens.model.TinyCheckpoint;
-import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.KeyValueCache;
@@ -23,11 +21,8 @@ import io.sinklens.sink.SinkRule.SinkTokens;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 
 /**
  * Shows the hook a network of four layers and one head: a prompt of text, a visual sink and two
@@ -39,28 +34,8 @@ class VarTest {
   private static final float[] PLAIN = {1, 1, 1, 1};
   private static final float[] SINK = {1, 1, 1, 100}; // Its sink value is 1.9997.
 
-  private static VisionLanguageModel model;
-  private NDManager manager;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa"); // For its operators and caches alone.
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
-
-  @BeforeEach
-  void open() {
-    manager = model.operators().manager().newSubManager();
-  }
-
-  @AfterEach
-  void free() {
-    manager.close();
-  }
+  @RegisterExtension
+  static final TinyModel tiny = TinyModel.of("llava-gqa"); // For its operators and caches alone.
 
   @Test
   void leavesTheLastLayerAloneInThePaperButNotInTheReleasedCode() {
@@ -89,7 +64,7 @@ class VarTest {
       NDArray weights = batch.array(0.2f, 0.3f, 0.3f, 0.1f, 0.1f);
       assertThat(batch.hook.onWeights(2, batch.segment, weights).toFloatArray())
           .isEqualTo(weights.toFloatArray());
-      batch.segment.notes().read(model.operators());
+      batch.segment.notes().read(tiny.operators());
       assertThat(batch.hook.selectedHeads(0).get(0)[2]).containsExactly(true);
       assertThat(batch.hook.totals(0).imageAttention(2))
           .containsExactly(new float[] {0.7f}, withPrecision(1e-6f));
@@ -236,7 +211,7 @@ class VarTest {
   }
 
   /** Rows and their hook; the prefix is a text token and three image tokens. */
-  private final class Batch implements AutoCloseable {
+  private static final class Batch implements AutoCloseable {
     private static final int PREFIX_KEYS = 4;
 
     private final PrefixSinkValues values;
@@ -255,16 +230,18 @@ class VarTest {
 
     Batch(List<VarSettings> settings, float[]... prefixStates) {
       rows = settings.size();
-      values = new PrefixSinkValues(model.operators(), List.of(3), HIDDEN, LAYERS);
-      cache = model.decoder().newCache(manager, RotaryPositions.sequential(PREFIX_KEYS), 3 * rows);
+      values = new PrefixSinkValues(tiny.operators(), List.of(3), HIDDEN, LAYERS);
+      cache =
+          tiny.decoder()
+              .newCache(tiny.manager(), RotaryPositions.sequential(PREFIX_KEYS), 3 * rows);
       segment = Segment.ofPrefix(cache, values);
-      segment.enter(manager, new Notes(manager));
+      segment.enter(tiny.manager(), new Notes(tiny.manager()));
       for (int layer = 2; layer < LAYERS; layer++) {
         values.onHiddenStates(layer, segment, states(prefixStates));
       }
       int[] promptLengths = new int[rows];
       Arrays.fill(promptLengths, 1);
-      hook = new Var(model.operators(), values, 1, settings, promptLengths, LAYERS, 1);
+      hook = new Var(tiny.operators(), values, 1, settings, promptLengths, LAYERS, 1);
     }
 
     /** The pass over each row's one own prompt token. */
@@ -277,24 +254,24 @@ class VarTest {
       List<Token> tokens =
           IntStream.range(0, rows).mapToObj(row -> new Token(row, position, answers)).toList();
       segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-      segment.enter(manager, new Notes(manager));
+      segment.enter(tiny.manager(), new Notes(tiny.manager()));
       hook.onSegment(segment);
       float[][] states = new float[rows][];
       Arrays.fill(states, state);
       for (int layer = 2; layer < LAYERS; layer++) {
         hook.onHiddenStates(layer, segment, states(states));
       }
-      segment.notes().read(model.operators());
+      segment.notes().read(tiny.operators());
     }
 
     /** Weights of the only row. */
     NDArray array(float... weights) {
-      return manager.create(weights, new Shape(1, 1, weights.length));
+      return tiny.manager().create(weights, new Shape(1, 1, weights.length));
     }
 
     float[] weights(int layer, float... weights) {
       float[] moved = hook.onWeights(layer, segment, array(weights)).toFloatArray();
-      segment.notes().read(model.operators());
+      segment.notes().read(tiny.operators());
       return moved;
     }
 
@@ -307,9 +284,9 @@ class VarTest {
         flat[r * keys + PREFIX_KEYS + r] = weights[PREFIX_KEYS];
       }
       float[] moved =
-          hook.onWeights(layer, segment, manager.create(flat, new Shape(1, rows, keys)))
+          hook.onWeights(layer, segment, tiny.manager().create(flat, new Shape(1, rows, keys)))
               .toFloatArray();
-      segment.notes().read(model.operators());
+      segment.notes().read(tiny.operators());
       float[][] ofRows = new float[rows][];
       for (int r = 0; r < rows; r++) {
         ofRows[r] = Arrays.copyOfRange(moved, r * keys, r * keys + PREFIX_KEYS + 1);
@@ -323,7 +300,7 @@ class VarTest {
       for (int t = 0; t < states.length; t++) {
         System.arraycopy(states[t], 0, flat, t * HIDDEN, HIDDEN);
       }
-      return manager.create(flat, new Shape(states.length, HIDDEN));
+      return tiny.manager().create(flat, new Shape(states.length, HIDDEN));
     }
 
     @Override

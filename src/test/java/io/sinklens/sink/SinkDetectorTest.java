@@ -5,10 +5,8 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
-import io.sinklens.model.TinyCheckpoint;
-import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.decoder.AttentionHook;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.KeyValueCache;
@@ -24,13 +22,10 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -40,28 +35,8 @@ class SinkDetectorTest {
   private static final int LAYERS = 4;
   private static final int HEADS = 2;
 
-  private static VisionLanguageModel model;
-  private NDManager manager;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa"); // For its operators and caches alone.
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
-
-  @BeforeEach
-  void open() {
-    manager = model.operators().manager().newSubManager();
-  }
-
-  @AfterEach
-  void free() {
-    manager.close();
-  }
+  @RegisterExtension
+  static final TinyModel tiny = TinyModel.of("llava-gqa"); // For its operators and caches alone.
 
   /** The definition, in double precision. */
   private static double sinkValue(float[] x) {
@@ -84,7 +59,7 @@ class SinkDetectorTest {
     try (PrefixSinkValues values = prefixValues();
         SinkDetector detector =
             new SinkDetector(
-                model.operators(), values, rows.imageStart, rows.rules, rows.promptLengths)) {
+                tiny.operators(), values, rows.imageStart, rows.rules, rows.promptLengths)) {
       KeyValueCache cache = cache(rows.prefixKeys, 64);
       showPrefix(values, cache, layer -> rows.prefix[layer]);
       assertThat(detector.prefixLength()).isEqualTo(rows.prefixKeys);
@@ -97,7 +72,7 @@ class SinkDetectorTest {
         for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
           detector.onHiddenStates(l, segment, array(rows.ofTokens(l)));
         }
-        segment.notes().read(model.operators());
+        segment.notes().read(tiny.operators());
         compareSums(random, detector, rows, segment);
       }
 
@@ -141,7 +116,8 @@ class SinkDetectorTest {
       weights[i] = rows.sees(token, i % keys) ? random.nextFloat() : 0;
     }
     KeyGroupSums sums =
-        detector.sums(layer, segment, manager.create(weights, new Shape(HEADS, queries, keys)));
+        detector.sums(
+            layer, segment, tiny.manager().create(weights, new Shape(HEADS, queries, keys)));
     assertThat(sums.byGroup().getShape()).isEqualTo(new Shape(1, HEADS, queries, 3));
     float[] byGroup = sums.byGroup().toFloatArray();
     for (int i = 0; i < HEADS * queries; i++) {
@@ -291,7 +267,7 @@ class SinkDetectorTest {
       PrefixSinkValues values, KeyValueCache cache, double threshold, Comparison comparison) {
     SinkRule rule = new SinkRule(threshold, comparison, SinkTokens.PROMPT);
     try (SinkDetector detector =
-        new SinkDetector(model.operators(), values, 2, List.of(rule), new int[] {1})) {
+        new SinkDetector(tiny.operators(), values, 2, List.of(rule), new int[] {1})) {
       show(detector, segment(cache, List.of(new Token(0, 0, true))), spike(0));
       float[] textSinks = detector.groups(2).get("0, 0, 2").toFloatArray(); // [slot]
       List<Integer> positions = detector.promptSinks(0).get(0).textPositions();
@@ -310,7 +286,7 @@ class SinkDetectorTest {
       showPrefix(values, cache, layer -> new float[][] {spike(0), spike(0)});
       List<SinkRule> rules = List.of(rule(SinkTokens.PROMPT), rule(SinkTokens.ALL));
       try (SinkDetector detector =
-          new SinkDetector(model.operators(), values, 1, rules, promptLengths)) {
+          new SinkDetector(tiny.operators(), values, 1, rules, promptLengths)) {
         List<Token> prompts =
             List.of(new Token(0, 0, false), new Token(0, 1, true), new Token(1, 0, true));
         show(detector, segment(cache, prompts), spike(0), spike(9), spike(9));
@@ -334,7 +310,7 @@ class SinkDetectorTest {
       KeyValueCache cache = cache(2, 3);
       showPrefix(values, cache, layer -> new float[][] {spike(0), spike(0)});
       try (SinkDetector detector =
-          new SinkDetector(model.operators(), values, 1, rules, promptLengths)) {
+          new SinkDetector(tiny.operators(), values, 1, rules, promptLengths)) {
         List<Token> first =
             List.of(new Token(0, 0, false), new Token(0, 1, false), new Token(0, 2, true));
         show(detector, segment(cache, first), spike(9), spike(9), spike(9));
@@ -361,7 +337,7 @@ class SinkDetectorTest {
       showPrefix(values, cache, layer -> new float[][] {spike(0), spike(2), spike(9)});
       try (SinkDetector detector =
           new SinkDetector(
-              model.operators(), values, 1, List.of(low, high, low), new int[] {1, 1, 1})) {
+              tiny.operators(), values, 1, List.of(low, high, low), new int[] {1, 1, 1})) {
         Segment segment =
             segment(
                 cache,
@@ -378,7 +354,7 @@ class SinkDetectorTest {
   void looksForSinksFromTheThirdLayerToTheLast() {
     try (PrefixSinkValues values = prefixValues();
         SinkDetector detector =
-            new SinkDetector(model.operators(), values, 1, List.of(), new int[0])) {
+            new SinkDetector(tiny.operators(), values, 1, List.of(), new int[0])) {
       for (int layer = 0; layer <= LAYERS; layer++) {
         boolean expected = layer == 2 || layer == 3;
         assertThat(detector.covers(layer)).isEqualTo(expected);
@@ -391,17 +367,17 @@ class SinkDetectorTest {
   @Test
   void refusesDimensionsTheHiddenStateDoesNotHave() {
     assertThatThrownBy(
-            () -> new PrefixSinkValues(model.operators(), List.of(3, HIDDEN), HIDDEN, LAYERS))
+            () -> new PrefixSinkValues(tiny.operators(), List.of(3, HIDDEN), HIDDEN, LAYERS))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Sink dimensions must be from 0 to 11, not 12");
-    assertThatThrownBy(() -> new PrefixSinkValues(model.operators(), List.of(-1), HIDDEN, LAYERS))
+    assertThatThrownBy(() -> new PrefixSinkValues(tiny.operators(), List.of(-1), HIDDEN, LAYERS))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Sink dimensions must be from 0 to 11, not -1");
   }
 
   @Test
   void refusesToLookInNoDimension() {
-    assertThatThrownBy(() -> new PrefixSinkValues(model.operators(), List.of(), HIDDEN, LAYERS))
+    assertThatThrownBy(() -> new PrefixSinkValues(tiny.operators(), List.of(), HIDDEN, LAYERS))
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessage("Sink dimensions must not be empty");
   }
@@ -419,11 +395,12 @@ class SinkDetectorTest {
   }
 
   private static PrefixSinkValues prefixValues() {
-    return new PrefixSinkValues(model.operators(), DIMENSIONS, HIDDEN, LAYERS);
+    return new PrefixSinkValues(tiny.operators(), DIMENSIONS, HIDDEN, LAYERS);
   }
 
   private KeyValueCache cache(int prefixKeys, int ownCapacity) {
-    return model.decoder().newCache(manager, RotaryPositions.sequential(prefixKeys), ownCapacity);
+    return tiny.decoder()
+        .newCache(tiny.manager(), RotaryPositions.sequential(prefixKeys), ownCapacity);
   }
 
   private interface LayerStates {
@@ -433,16 +410,16 @@ class SinkDetectorTest {
 
   private void showPrefix(PrefixSinkValues values, KeyValueCache cache, LayerStates states) {
     Segment prefix = Segment.ofPrefix(cache, values);
-    prefix.enter(manager, new Notes(manager));
+    prefix.enter(tiny.manager(), new Notes(tiny.manager()));
     for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
       values.onHiddenStates(l, prefix, array(states.at(l)));
     }
-    prefix.notes().read(model.operators());
+    prefix.notes().read(tiny.operators());
   }
 
   private Segment segment(KeyValueCache cache, List<Token> tokens) {
     Segment segment = Segment.ofRows(cache, AttentionHook.NONE, 0, tokens);
-    segment.enter(manager, new Notes(manager));
+    segment.enter(tiny.manager(), new Notes(tiny.manager()));
     return segment;
   }
 
@@ -452,7 +429,7 @@ class SinkDetectorTest {
     for (int l = SinkRule.FIRST_LAYER; l < LAYERS; l++) {
       detector.onHiddenStates(l, segment, array(states));
     }
-    segment.notes().read(model.operators());
+    segment.notes().read(tiny.operators());
   }
 
   /** A choice's text sinks behind the prefix at the first layer with sinks, as 0 and 1. */
@@ -467,7 +444,7 @@ class SinkDetectorTest {
     for (int t = 0; t < states.length; t++) {
       System.arraycopy(states[t], 0, flat, t * HIDDEN, HIDDEN);
     }
-    return manager.create(flat, new Shape(states.length, HIDDEN));
+    return tiny.manager().create(flat, new Shape(states.length, HIDDEN));
   }
 
   /** Ones everywhere but for one sink dimension. */

@@ -5,60 +5,39 @@ import static org.assertj.core.api.Assertions.tuple;
 import static org.assertj.core.api.Assertions.withPrecision;
 
 import ai.djl.ndarray.NDArray;
-import ai.djl.ndarray.NDManager;
 import ai.djl.ndarray.types.Shape;
-import io.sinklens.model.TinyCheckpoint;
-import io.sinklens.model.VisionLanguageModel;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.decoder.Segment.Token;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.List;
 import java.util.Random;
 import java.util.stream.IntStream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 
 /** Images side by side in memory. */
 class JoinedSegmentsTest {
   private static final float TOLERANCE = 1e-4f;
   private static final int CAPACITY = 32;
 
-  private static VisionLanguageModel model;
-  private static LlamaDecoder decoder;
-  private NDManager manager;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa");
-    decoder = model.decoder();
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
-
-  @BeforeEach
-  void open() {
-    manager = model.operators().manager().newSubManager();
-  }
-
-  @AfterEach
-  void free() {
-    manager.close();
-  }
+  @RegisterExtension static final TinyModel tiny = TinyModel.of("llava-gqa");
 
   /** In memory that held other numbers before, with one image whose numbers are not finite. */
   @RepeatedTest(20)
   void givesEveryImageTheLogitsItHasAlone(RepetitionInfo repetition) {
     Random random = new Random(repetition.getCurrentRepetition());
     CacheBlock block =
-        new CacheBlock(model.operators(), decoder.config(), model.dtype(), manager, 0, 6, CAPACITY);
+        new CacheBlock(
+            tiny.operators(),
+            tiny.decoder().config(),
+            tiny.model().dtype(),
+            tiny.manager(),
+            0,
+            6,
+            CAPACITY);
     spoil(block);
     int images = 3 + random.nextInt(4);
     int failing = random.nextInt(2 * images); // Or none.
@@ -110,7 +89,13 @@ class JoinedSegmentsTest {
   void joinsImagesSideBySideAndLeavesThoseFarOffAlone() {
     CacheBlock block =
         new CacheBlock(
-            model.operators(), decoder.config(), model.dtype(), manager, 0, 12, CAPACITY);
+            tiny.operators(),
+            tiny.decoder().config(),
+            tiny.model().dtype(),
+            tiny.manager(),
+            0,
+            12,
+            CAPACITY);
     List<KeyValueCache> caches =
         IntStream.range(0, 12)
             .mapToObj(
@@ -125,7 +110,7 @@ class JoinedSegmentsTest {
     segments.add(rows(caches.get(5), AttentionHook.NONE, 4));
     segments.add(rows(caches.get(6), new AttentionHook() {}, 4)); // Works alone.
     segments.add(rows(caches.get(0), AttentionHook.NONE, 1)); // Other rows on the same image.
-    segments.forEach(segment -> segment.enter(manager, new Notes(manager)));
+    segments.forEach(segment -> segment.enter(tiny.manager(), new Notes(tiny.manager())));
 
     List<JoinedSegments> joined = JoinedSegments.of(new Pass(segments));
 
@@ -144,8 +129,8 @@ class JoinedSegmentsTest {
 
   @Test
   void getsMemoryWithTheFirstImageAndGivesItBackWithTheLast() {
-    int before = model.operators().manager().getManagedArrays().size();
-    CacheBlocks caches = decoder.newCaches();
+    int before = tiny.operators().manager().getManagedArrays().size();
+    CacheBlocks caches = tiny.decoder().newCaches();
     RotaryPositions prefix = RotaryPositions.sequential(5);
     assertThat(caches.isFull(608)).isTrue();
 
@@ -168,7 +153,7 @@ class JoinedSegmentsTest {
     assertThat(caches.tokens()).isEqualTo(608);
     third.close();
     assertThat(caches.tokens()).isZero();
-    assertThat(model.operators().manager().getManagedArrays()).hasSize(before);
+    assertThat(tiny.operators().manager().getManagedArrays()).hasSize(before);
   }
 
   private static Segment rows(KeyValueCache cache, AttentionHook hook, int tokens) {
@@ -190,13 +175,14 @@ class JoinedSegmentsTest {
     for (int layer = 0; layer < block.layers(); layer++) {
       for (NDArray numbers : List.of(block.keys(layer), block.values(layer))) {
         Shape shape = numbers.getShape();
-        model.operators().putRows(numbers, 0, manager.full(shape, Float.NaN));
+        tiny.operators().putRows(numbers, 0, tiny.manager().full(shape, Float.NaN));
       }
     }
   }
 
   private float[] alone(int... ids) {
-    KeyValueCache cache = decoder.newCache(manager, RotaryPositions.sequential(0), ids.length);
+    KeyValueCache cache =
+        tiny.decoder().newCache(tiny.manager(), RotaryPositions.sequential(0), ids.length);
     List<Token> tokens =
         IntStream.range(0, ids.length).mapToObj(i -> new Token(0, i, i == ids.length - 1)).toList();
     return run(List.of(Segment.ofRows(cache, AttentionHook.NONE, 0, tokens)), -1, ids)[0];
@@ -204,15 +190,16 @@ class JoinedSegmentsTest {
 
   /** Logits of the tokens that answer, where one token may be no number. */
   private float[][] run(List<Segment> segments, int spoilt, int... ids) {
-    NDArray embeddings = decoder.embed(manager.create(IntStream.of(ids).asLongStream().toArray()));
+    NDArray embeddings =
+        tiny.decoder().embed(tiny.manager().create(IntStream.of(ids).asLongStream().toArray()));
     if (spoilt >= 0) {
-      Shape one = new Shape(1, decoder.config().hiddenSize());
-      model.operators().putRows(embeddings, spoilt, manager.full(one, Float.NaN));
+      Shape one = new Shape(1, tiny.decoder().config().hiddenSize());
+      tiny.operators().putRows(embeddings, spoilt, tiny.manager().full(one, Float.NaN));
     }
-    NDArray hidden = decoder.forward(embeddings, new Pass(segments));
+    NDArray hidden = tiny.decoder().forward(embeddings, new Pass(segments));
     float[][] logits = new float[(int) hidden.getShape().get(0)][];
     for (int a = 0; a < logits.length; a++) {
-      logits[a] = decoder.logits(hidden.get(a)).toFloatArray();
+      logits[a] = tiny.decoder().logits(hidden.get(a)).toFloatArray();
     }
     return logits;
   }

@@ -11,6 +11,7 @@ import ai.djl.ndarray.index.NDIndex;
 import ai.djl.ndarray.types.DataType;
 import ai.djl.ndarray.types.Shape;
 import io.sinklens.model.TinyCheckpoint;
+import io.sinklens.model.TinyModel;
 import io.sinklens.model.VisionLanguageModel;
 import io.sinklens.model.decoder.AttentionHook.Point;
 import io.sinklens.model.decoder.Segment.Token;
@@ -25,18 +26,15 @@ import java.util.Set;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
-import org.junit.jupiter.api.AfterAll;
-import org.junit.jupiter.api.AfterEach;
-import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.extension.RegisterExtension;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
-/** Laws of the decoder, on text alone. */
+/** Laws of the tiny.decoder(), on text alone. */
 class LlamaDecoderTest {
   private static final float TOLERANCE = 1e-5f;
   private static final int[] IDS = {1, 275, 372, 376, 364, 260, 373, 377, 306, 280, 266, 368};
@@ -44,30 +42,7 @@ class LlamaDecoderTest {
   private static final int HEADS = 4;
   private static final int HIDDEN = 64;
 
-  private static VisionLanguageModel model;
-  private static LlamaDecoder decoder;
-  private NDManager manager;
-
-  @BeforeAll
-  static void load() {
-    model = TinyCheckpoint.load("llava-gqa");
-    decoder = model.decoder();
-  }
-
-  @AfterAll
-  static void unload() {
-    model.close();
-  }
-
-  @BeforeEach
-  void open() {
-    manager = model.operators().manager().newSubManager();
-  }
-
-  @AfterEach
-  void free() {
-    manager.close();
-  }
+  @RegisterExtension static final TinyModel tiny = TinyModel.of("llava-gqa");
 
   // --- Hooks
 
@@ -154,7 +129,7 @@ class LlamaDecoderTest {
             assertThat(hiddenStates.getShape()).isEqualTo(new Shape(segment.queries(), HIDDEN));
             if (layer == 0) {
               NDArray copy = hiddenStates.duplicate();
-              copy.attach(manager);
+              copy.attach(tiny.manager());
               shown.add(copy);
             }
           }
@@ -169,7 +144,8 @@ class LlamaDecoderTest {
       long[] expected = Arrays.stream(ids[s]).asLongStream().toArray();
       assertThat(shown.get(s).toFloatArray())
           .containsExactly(
-              decoder.embed(manager.create(expected)).toFloatArray(), withPrecision(0f));
+              tiny.decoder().embed(tiny.manager().create(expected)).toFloatArray(),
+              withPrecision(0f));
     }
   }
 
@@ -533,8 +509,10 @@ class LlamaDecoderTest {
 
   @Test
   void placesRowsAfterTheirOwnImage() {
-    KeyValueCache first = decoder.newCache(manager, RotaryPositions.withImage(1, 2, 2), 3);
-    KeyValueCache second = decoder.newCache(manager, RotaryPositions.withImage(2, 1, 3), 1);
+    KeyValueCache first =
+        tiny.decoder().newCache(tiny.manager(), RotaryPositions.withImage(1, 2, 2), 3);
+    KeyValueCache second =
+        tiny.decoder().newCache(tiny.manager(), RotaryPositions.withImage(2, 1, 3), 1);
     Part[] parts = {
       prefix(first, AttentionHook.NONE, 1, 2, 3, 4, 5),
       rows(first, AttentionHook.NONE, 0, turn(0, 0, 6, 7), turn(1, 0, 8)),
@@ -546,8 +524,8 @@ class LlamaDecoderTest {
     long[] height = {0, 1, 1, 2, 2, 3, 4, 3, 0, 1, 2, 2, 2, 5};
     long[] width = {0, 1, 2, 1, 2, 3, 4, 3, 0, 1, 2, 3, 4, 5};
 
-    assertThat(pass.positions(manager, 1).toLongArray()).isEqualTo(time);
-    assertThat(pass.positions(manager, 3).toLongArray())
+    assertThat(pass.positions(tiny.manager(), 1).toLongArray()).isEqualTo(time);
+    assertThat(pass.positions(tiny.manager(), 3).toLongArray())
         .isEqualTo(Stream.of(time, height, width).flatMapToLong(LongStream::of).toArray());
   }
 
@@ -596,7 +574,7 @@ class LlamaDecoderTest {
       prompts |= parts.stream().anyMatch(part -> part.segment().isPrefix());
       answers |= !seen.isEmpty();
       float[][] logits = pass(parts.toArray(Part[]::new));
-      assertThat(logits).hasDimensions(seen.size(), decoder.config().vocabSize());
+      assertThat(logits).hasDimensions(seen.size(), tiny.decoder().config().vocabSize());
       for (int a = 0; a < logits.length; a++) {
         float[] alone = logits(AttentionHook.NONE, seen.get(a));
         assertThat(logits[a])
@@ -734,15 +712,14 @@ class LlamaDecoderTest {
   @Test
   void leavesTheCallerItsCacheItsInputsAndResultsAndNothingElse() {
     assumeTrue(TestDevice.isCpu(), "DJL keeps what it reads from a GPU beside what was read");
-    NDManager base = model.operators().manager();
+    NDManager base = tiny.operators().manager();
     int before = base.getManagedArrays().size();
     logits(watching(Point.values()), IDS);
     int caches = 2 * LAYERS;
     // Ids, hidden states and logits.
-    assertThat(manager.getManagedArrays()).hasSize(caches + 3);
-    manager.close();
+    assertThat(tiny.manager().getManagedArrays()).hasSize(caches + 3);
+    tiny.manager().close();
     assertThat(base.getManagedArrays()).hasSize(before);
-    open();
   }
 
   @ParameterizedTest
@@ -761,7 +738,7 @@ class LlamaDecoderTest {
         .isThrownBy(() -> logits(failing, IDS))
         .withMessage("Not today");
     int caches = 2 * LAYERS;
-    assertThat(manager.getManagedArrays()).hasSize(caches + 1); // Ids.
+    assertThat(tiny.manager().getManagedArrays()).hasSize(caches + 1); // Ids.
   }
 
   @Test
@@ -777,22 +754,22 @@ class LlamaDecoderTest {
         .isThrownBy(() -> logits(failing, IDS))
         .withMessage("Not today");
     int caches = 2 * LAYERS;
-    assertThat(manager.getManagedArrays()).hasSize(caches + 1); // Ids.
+    assertThat(tiny.manager().getManagedArrays()).hasSize(caches + 1); // Ids.
   }
 
   // --- Measuring
 
   @Test
   void multipliesAsAPassWouldAndLeavesNothing() {
-    NDManager base = model.operators().manager();
+    NDManager base = tiny.operators().manager();
     int before = base.getManagedArrays().size();
-    decoder.multiply(7, 2);
+    tiny.decoder().multiply(7, 2);
     assertThat(base.getManagedArrays()).hasSize(before);
 
     // 64 wide, 2 of 4 heads for keys and values, 128 in between; 512 tokens to choose from.
     long keysAndValues = 2 * 64 * 32;
     long rest = 2 * 64 * 64 + 3 * 64 * 128;
-    assertThat(decoder.multiplications(7, 2))
+    assertThat(tiny.decoder().multiplications(7, 2))
         .isEqualTo(2 * (7 * (4 * (keysAndValues + rest) + keysAndValues) + 2 * (rest + 64 * 512)));
   }
 
@@ -906,7 +883,8 @@ class LlamaDecoderTest {
   }
 
   private KeyValueCache cache(int prefixTokens, int ownCapacity) {
-    return decoder.newCache(manager, RotaryPositions.sequential(prefixTokens), ownCapacity);
+    return tiny.decoder()
+        .newCache(tiny.manager(), RotaryPositions.sequential(prefixTokens), ownCapacity);
   }
 
   /** A cache that holds a prefix. */
@@ -925,14 +903,14 @@ class LlamaDecoderTest {
         for (int i = 0; i < floats.length; i++) {
           floats[i] = i / size % cache.capacity() < firstSlot ? floats[i] : number;
         }
-        model.operators().putRows(numbers, 0, manager.create(floats, shape));
+        tiny.operators().putRows(numbers, 0, tiny.manager().create(floats, shape));
       }
     }
   }
 
   /** Logits of every token that answers. */
   private float[][] pass(Part... parts) {
-    return pass(decoder, manager, parts);
+    return pass(tiny.decoder(), tiny.manager(), parts);
   }
 
   private static float[][] pass(LlamaDecoder decoder, NDManager manager, Part... parts) {
@@ -941,13 +919,13 @@ class LlamaDecoderTest {
 
   /** As {@link #pass}, with one token's embedding made of one number. */
   private float[][] passWith(float number, int token, Part... parts) {
-    NDArray embeddings = embed(decoder, manager, parts);
-    model.operators().putRows(embeddings, token, manager.full(new Shape(1, HIDDEN), number));
-    return perAnswer(decoder, forward(decoder, embeddings, parts));
+    NDArray embeddings = embed(tiny.decoder(), tiny.manager(), parts);
+    tiny.operators().putRows(embeddings, token, tiny.manager().full(new Shape(1, HIDDEN), number));
+    return perAnswer(tiny.decoder(), forward(tiny.decoder(), embeddings, parts));
   }
 
   private NDArray forward(Part... parts) {
-    return forward(decoder, embed(decoder, manager, parts), parts);
+    return forward(tiny.decoder(), embed(tiny.decoder(), tiny.manager(), parts), parts);
   }
 
   private static NDArray forward(LlamaDecoder decoder, NDArray embeddings, Part... parts) {
