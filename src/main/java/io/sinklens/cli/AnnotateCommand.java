@@ -16,6 +16,7 @@ import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -48,15 +49,27 @@ final class AnnotateCommand implements Callable<Integer> {
       description = "Check everything but the weights; print plan, tokens and memory")
   private boolean dryRun;
 
-  @Option(names = "--restart", description = "Delete the output of a former run and begin again")
-  private boolean restart;
+  @ArgGroup private Former former = new Former();
+
+  /** What to do about a former run's output; without either, to go on with it. */
+  private static final class Former {
+    @Option(names = "--restart", description = "Delete the output of a former run and begin again")
+    private boolean restart;
+
+    @Option(
+        names = "--retry-failed",
+        description = "Go on with a former run's output, and ask again what has failed in it")
+    private boolean retry;
+
+    Restart choice() {
+      return restart ? Restart.FROM_SCRATCH : retry ? Restart.FAILED_ROWS : Restart.NOT_ASKED;
+    }
+  }
 
   @Override
   public Integer call() throws IOException {
     RunSettings run = JobFile.read(job, overlays);
-    AnnotateJob.Settings settings =
-        new AnnotateJob.Settings(
-            run, limit, restart ? Restart.FROM_SCRATCH : Restart.NOT_ASKED, null);
+    AnnotateJob.Settings settings = new AnnotateJob.Settings(run, limit, former.choice(), null);
     PrintWriter out = spec.commandLine().getOut();
     try (SparkSession spark = LocalSession.open("sinklens annotate");
         ProgressLine progress = new ProgressLine(spec.commandLine().getErr())) {
@@ -119,6 +132,13 @@ final class AnnotateCommand implements Callable<Integer> {
   }
 
   private static void print(Result result, RunSettings run, PrintWriter out) {
+    if (result.formerWaves() > 0) {
+      out.printf(
+          Locale.ROOT,
+          "Of %s, %,d had been annotated before%n",
+          counted(result.waves(), "wave"),
+          result.formerWaves());
+    }
     out.printf(
         Locale.ROOT,
         "Annotated %,d rows under %s in %.0f s: %,d answered, %,d failed%n",

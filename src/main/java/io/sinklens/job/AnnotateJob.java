@@ -1,6 +1,5 @@
 package io.sinklens.job;
 
-import com.fasterxml.jackson.databind.JsonNode;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
@@ -10,17 +9,16 @@ import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
+import java.util.function.DoubleSupplier;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
-import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
-import org.apache.spark.sql.Row;
-import org.apache.spark.sql.SaveMode;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
 
@@ -30,7 +28,8 @@ import org.jspecify.annotations.Nullable;
  * <p>Reads {@link QuestionTable}, writes {@link AnnotationTable}. Work is cut into waves by image;
  * each is an ordinary Spark write into a folder of its own, and counts once the manifest lists it.
  * Everything that can be known to be wrong is refused before a model is loaded, and nothing is
- * written before the model is.
+ * written before the model is. A run on the output of one that was cut short writes only the waves
+ * that are missing.
  */
 public final class AnnotateJob {
   /** Rows a reader holds at once: with the default of 4096, large images fill the memory. */
@@ -72,8 +71,10 @@ public final class AnnotateJob {
 
   /** What to do about a former run's output. */
   public enum Restart {
-    /** Refuse to start. */
+    /** Go on with it where it is a run with the same settings, input and model; else refuse. */
     NOT_ASKED,
+    /** The same, and ask again what has failed in it. */
+    FAILED_ROWS,
     /** Delete it and begin again. */
     FROM_SCRATCH
   }
@@ -89,7 +90,8 @@ public final class AnnotateJob {
    * @param promptTokens of answered rows
    * @param generatedTokens of answered rows
    * @param waves committed
-   * @param seconds from start to end
+   * @param formerWaves those among them that were there before
+   * @param seconds from start to end, of former runs too
    */
   public record Result(
       long inputRows,
@@ -100,6 +102,7 @@ public final class AnnotateJob {
       long promptTokens,
       long generatedTokens,
       int waves,
+      int formerWaves,
       double seconds) {
 
     /** Failed annotations among all, 0 to 1. */
@@ -153,7 +156,7 @@ public final class AnnotateJob {
         spark,
         () -> {
           OutputFolder output = checkOutput(spark);
-          InputQuestions questions = questions(spark, output);
+          InputQuestions questions = questions(spark, output, formerRun(output));
           return new Plan(
               questions.count(),
               questions.images(),
@@ -178,19 +181,18 @@ public final class AnnotateJob {
         () -> {
           long start = System.nanoTime();
           OutputFolder output = checkOutput(spark);
-          InputQuestions questions = questions(spark, output);
-          ModelFacts model = loadModel(spark);
-          output.clear();
-          Manifest manifest =
-              Manifest.begin(
-                  run,
-                  settings.limit(),
-                  model,
-                  new Manifest.Input(questions.count(), questions.images()),
-                  spark);
-          output.write(manifest);
-          manifest = writeWaves(spark, questions, output, manifest);
-          return finish(spark, questions, output, manifest, start);
+          FormerRun former = formerRun(output);
+          if (former != null && hasAllOf(former) && hasInputOf(former, spark)) {
+            return result(former.manifest(), former.manifest());
+          }
+          InputQuestions questions = questions(spark, output, former);
+          if (former != null && hasAllOf(former)) {
+            return result(former.manifest(), former.manifest());
+          }
+          Manifest begun = begin(spark, questions, output, former);
+          DoubleSupplier seconds = () -> begun.wallSeconds() + (System.nanoTime() - start) / 1e9;
+          Manifest written = writeWaves(spark, questions, output, begun, seconds);
+          return result(finish(spark, questions, output, written, seconds), begun);
         });
   }
 
@@ -202,35 +204,83 @@ public final class AnnotateJob {
       throw new IllegalArgumentException(
           "Cannot write to output.path %s: it is a file".formatted(shown));
     }
-    if (output.isFree()) {
-      return output;
-    }
     List<String> foreign = output.foreign();
     if (!foreign.isEmpty()) {
       throw new IllegalArgumentException(
           "Cannot write to output.path %s: it holds other files, such as %s"
               .formatted(shown, foreign.get(0)));
     }
-    if (settings.restart() == Restart.NOT_ASKED) {
-      Optional<JsonNode> manifest = output.manifest();
-      String what = "an unfinished run";
-      if (manifest.isPresent() && Manifest.isComplete(manifest.get())) {
-        what =
-            Manifest.hasSettings(manifest.get(), run, settings.limit())
-                ? "the complete result of a run with these settings"
-                : "the complete result of a run with other settings";
-      }
-      throw new IllegalArgumentException(
-          "Cannot write to output.path %s: it holds %s; choose another, or replace it with"
-                  .formatted(shown, what)
-              + " --restart");
-    }
     return output;
   }
 
-  private InputQuestions questions(SparkSession spark, OutputFolder output) {
+  /** The run to go on with, if there is any. */
+  private @Nullable FormerRun formerRun(OutputFolder output) {
+    if (settings.restart() == Restart.FROM_SCRATCH || !output.hasResults()) {
+      return null;
+    }
+    FormerRun former =
+        output
+            .manifest()
+            .map(FormerRun::new)
+            .orElseThrow(() -> other("files of a run that cannot be gone on with"));
+    former.settingsDifference(run, settings.limit()).ifPresent(this::refuse);
+    return former;
+  }
+
+  private void refuse(String difference) {
+    throw other("a run that differs: " + difference);
+  }
+
+  private IllegalArgumentException other(String what) {
+    return new IllegalArgumentException(
+        "Cannot write to output.path %s: it holds %s; choose another, or replace it with --restart"
+            .formatted(Manifest.withoutPasswords(run.output().path()), what));
+  }
+
+  private boolean retries() {
+    return settings.restart() == Restart.FAILED_ROWS;
+  }
+
+  /** Whether a run has left nothing to do, if its input is ours. */
+  private boolean hasAllOf(FormerRun former) {
+    Manifest.Counts counts = former.manifest().counts();
+    return former.isComplete() && counts != null && (counts.failed() == 0 || !retries());
+  }
+
+  private boolean hasInputOf(FormerRun former, SparkSession spark) {
+    describe(spark, "looking at the input's files");
+    return former.manifest().input().files().equals(InputQuestions.fingerprintOfFiles(spark, run));
+  }
+
+  private InputQuestions questions(
+      SparkSession spark, OutputFolder output, @Nullable FormerRun former) {
     describe(spark, "reading the input");
-    return InputQuestions.read(spark, run, output, settings.limit());
+    if (former == null) {
+      return InputQuestions.read(spark, run, output, settings.limit(), null);
+    }
+    InputQuestions questions =
+        InputQuestions.read(spark, run, output, settings.limit(), former.manifest().slices());
+    former.inputDifference(questions.input()).ifPresent(this::refuse);
+    return questions;
+  }
+
+  /** Loads the model, makes the output ready, and says which waves need not be written again. */
+  private Manifest begin(
+      SparkSession spark,
+      InputQuestions questions,
+      OutputFolder output,
+      @Nullable FormerRun former) {
+    ModelFacts model = loadModel(spark);
+    if (former != null) {
+      former.modelDifference(model).ifPresent(this::refuse);
+    }
+    Manifest manifest =
+        former == null
+            ? Manifest.begin(run, settings.limit(), model, questions, spark)
+            : former.manifest().without(wave -> !output.hasWave(wave));
+    output.write(manifest); // First: then what still lies there does not count.
+    output.keepOnly(manifest.waveNumbers());
+    return manifest;
   }
 
   /** Loads the model on one executor, which later tasks there share, and asks what it is. */
@@ -262,24 +312,32 @@ public final class AnnotateJob {
     }
   }
 
+  /** Writes the waves that are missing, and those again in which rows have failed if asked to. */
   private Manifest writeWaves(
-      SparkSession spark, InputQuestions questions, OutputFolder output, Manifest begun) {
-    Counters counters = Counters.in(spark.sparkContext());
+      SparkSession spark,
+      InputQuestions questions,
+      OutputFolder output,
+      Manifest begun,
+      DoubleSupplier seconds) {
+    WaveWriter writer =
+        new WaveWriter(spark, run, factory, questions, output, settings.partitions());
+    List<WaveWriter.Work> work = new ArrayList<>(retries() ? writer.failed(begun) : List.of());
+    work.addAll(writer.missing(begun));
+    long asked = work.stream().mapToLong(WaveWriter.Work::asked).sum();
     ProgressListener listener =
-        new ProgressListener(counters, progress, questions.count() * run.variants().size());
+        new ProgressListener(writer.counters(), progress, asked * run.variants().size());
     spark.sparkContext().addSparkListener(listener);
     try {
       Manifest manifest = begun;
-      List<Manifest.Wave> committed = new ArrayList<>();
-      for (Manifest.Wave wave : questions.waves()) {
-        describe(
-            spark,
-            "wave %d of %d: %d rows"
-                .formatted(committed.size() + 1, questions.waves().size(), wave.rows()));
-        write(spark, questions, wave, output.wavePath(wave.number()), counters);
-        committed.add(wave);
-        manifest = manifest.with(committed);
+      for (int i = 0; i < work.size(); i++) {
+        WaveWriter.Work next = work.get(i);
+        describe(spark, "wave %d of %d: %d rows".formatted(i + 1, work.size(), next.asked()));
+        writer.write(next);
+        manifest = manifest.with(next.wave(), next.former(), seconds.getAsDouble());
         output.write(manifest);
+        if (next.former() != null) {
+          output.keepOnly(manifest.waveNumbers());
+        }
         listener.report();
       }
       return manifest;
@@ -288,57 +346,45 @@ public final class AnnotateJob {
     }
   }
 
-  private void write(
-      SparkSession spark,
-      InputQuestions questions,
-      Manifest.Wave wave,
-      String path,
-      Counters counters) {
-    Dataset<Row> rows = questions.wave(wave);
-    int partitions =
-        settings.partitions() != null
-            ? settings.partitions()
-            : (int) Math.min(spark.sparkContext().defaultParallelism(), wave.rows());
-    try {
-      AnnotatedRows.flat(AnnotatedRows.of(rows, factory, run, partitions, counters))
-          .write()
-          .mode(SaveMode.Overwrite) // What an unlisted wave left does not count.
-          .option("compression", "zstd")
-          .parquet(path);
-    } catch (Exception e) { // Spark's own exceptions are checked, and Scala declares none.
-      throw SparkFailures.unwrapped(e, "Cannot finish wave " + wave.number());
-    }
-  }
-
   /** Reads back what was written, holds it against the input, and closes the books. */
-  private Result finish(
+  private Manifest finish(
       SparkSession spark,
       InputQuestions questions,
       OutputFolder output,
-      Manifest manifest,
-      long start) {
+      Manifest written,
+      DoubleSupplier seconds) {
     describe(spark, "checking the output");
-    OutputCheck check = new OutputCheck(spark, run, questions, output, manifest);
-    Manifest.Counts counts = check.counts();
-    Manifest.Tokens tokens = check.tokens();
-    double seconds = (System.nanoTime() - start) / 1e9;
-    output.write(manifest.complete(counts, tokens, seconds));
+    OutputCheck check = new OutputCheck(spark, run, questions, output, written);
+    Manifest complete = written.complete(check.counts(), check.tokens(), seconds.getAsDouble());
+    output.write(complete);
     output.markComplete();
+    return complete;
+  }
+
+  /**
+   * What a complete run comes to.
+   *
+   * @param begun what this run went on with
+   */
+  private static Result result(Manifest complete, Manifest begun) {
+    Manifest.Counts counts = Objects.requireNonNull(complete.counts());
+    Manifest.Tokens tokens = Objects.requireNonNull(complete.tokens());
     Map<String, Long> failures =
         counts.variants().values().stream()
             .flatMap(variant -> variant.failed().entrySet().stream())
             .collect(
                 Collectors.toMap(Map.Entry::getKey, Map.Entry::getValue, Long::sum, TreeMap::new));
     return new Result(
-        questions.count(),
-        run.variants().size(),
+        complete.input().rows(),
+        counts.variants().size(),
         counts.answered(),
         counts.failed(),
         failures,
         tokens.prompt(),
         tokens.generated(),
-        manifest.waves().size(),
-        seconds);
+        complete.waves().size(),
+        (int) complete.waves().stream().filter(begun.waves()::contains).count(),
+        complete.wallSeconds());
   }
 
   /** Runs with small read batches, and leaves the session as it was. */

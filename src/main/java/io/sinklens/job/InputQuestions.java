@@ -1,5 +1,6 @@
 package io.sinklens.job;
 
+import static org.apache.spark.sql.functions.bit_xor;
 import static org.apache.spark.sql.functions.coalesce;
 import static org.apache.spark.sql.functions.col;
 import static org.apache.spark.sql.functions.count_distinct;
@@ -8,15 +9,25 @@ import static org.apache.spark.sql.functions.max;
 import static org.apache.spark.sql.functions.pmod;
 import static org.apache.spark.sql.functions.sum;
 import static org.apache.spark.sql.functions.when;
+import static org.apache.spark.sql.functions.xxhash64;
 
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.table.QuestionColumns;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
 import io.sinklens.table.QuestionTable;
+import java.net.URI;
+import java.nio.charset.StandardCharsets;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.Path;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -28,13 +39,12 @@ import org.jspecify.annotations.Nullable;
  * Questions that were found fit to be asked.
  *
  * @param rows in normal form
- * @param count how many
- * @param images different images
+ * @param input what was read
  * @param waves how many rows each wave has, those without any left out
  * @param slices into how many parts images are divided
  */
 record InputQuestions(
-    Dataset<Row> rows, long count, long images, List<Manifest.Wave> waves, int slices) {
+    Dataset<Row> rows, Manifest.Input input, List<Manifest.Wave> waves, int slices) {
   private static final int EXAMPLES = 3;
   private static final int SAMPLE = 1000;
 
@@ -43,16 +53,37 @@ record InputQuestions(
    *
    * @param output what the input must not lie in
    * @param limit first rows by sample id, or null for all
+   * @param slices into how many parts to divide images; null for waves of the wanted size
    * @throws IllegalArgumentException in one line, for whatever of the input is not fit to be asked
    */
   static InputQuestions read(
-      SparkSession spark, RunSettings run, OutputFolder output, @Nullable Integer limit) {
-    return new Reader(spark, run).read(output, limit);
+      SparkSession spark,
+      RunSettings run,
+      OutputFolder output,
+      @Nullable Integer limit,
+      @Nullable Integer slices) {
+    return new Reader(spark, run).read(output, limit, slices);
   }
 
-  /** The rows of one wave. */
-  Dataset<Row> wave(Manifest.Wave wave) {
-    return rows.where(slice(slices).equalTo(lit((long) wave.number())));
+  /** SHA-256 of the names and sizes of an input's files, of whose rows nothing is read. */
+  static String fingerprintOfFiles(SparkSession spark, RunSettings run) {
+    Reader reader = new Reader(spark, run);
+    return reader.fingerprint(reader.files(reader.input()));
+  }
+
+  /** Questions. */
+  long count() {
+    return input.rows();
+  }
+
+  /** Different images. */
+  long images() {
+    return input.images();
+  }
+
+  /** The rows on one part of the images. */
+  Dataset<Row> slice(int number) {
+    return rows.where(sliceOf(slices).equalTo(lit((long) number)));
   }
 
   /** Some of the questions' texts. */
@@ -105,10 +136,41 @@ record InputQuestions(
       this.run = run;
     }
 
-    InputQuestions read(OutputFolder output, @Nullable Integer limit) {
-      Dataset<Row> input =
-          InputQuestions.fromInput(run, () -> spark.read().parquet(run.input().path()));
-      for (String file : InputQuestions.fromInput(run, input::inputFiles)) {
+    Dataset<Row> input() {
+      return InputQuestions.fromInput(run, () -> spark.read().parquet(run.input().path()));
+    }
+
+    /** Spark names them in the encoding of addresses. */
+    List<Path> files(Dataset<Row> input) {
+      return Stream.of(InputQuestions.fromInput(run, input::inputFiles))
+          .map(file -> new Path(URI.create(file)))
+          .sorted()
+          .toList();
+    }
+
+    String fingerprint(List<Path> files) {
+      Configuration hadoop = spark.sparkContext().hadoopConfiguration();
+      String listed =
+          files.parallelStream()
+              .map(file -> file + " " + length(file, hadoop))
+              .collect(Collectors.joining("\n"));
+      try {
+        MessageDigest digest = MessageDigest.getInstance("SHA-256");
+        return HexFormat.of().formatHex(digest.digest(listed.getBytes(StandardCharsets.UTF_8)));
+      } catch (NoSuchAlgorithmException e) {
+        throw new IllegalStateException("Every Java has SHA-256", e);
+      }
+    }
+
+    private long length(Path file, Configuration hadoop) {
+      return InputQuestions.fromInput(
+          run, () -> file.getFileSystem(hadoop).getFileStatus(file).getLen());
+    }
+
+    InputQuestions read(OutputFolder output, @Nullable Integer limit, @Nullable Integer slices) {
+      Dataset<Row> input = input();
+      List<Path> files = files(input);
+      for (Path file : files) {
         if (output.holds(file)) {
           throw new IllegalArgumentException(
               "Cannot write to output.path %s: the input lies in it"
@@ -124,7 +186,11 @@ record InputQuestions(
         count = limit;
         rows = first(rows, limit);
       }
-      return sliced(sampled(rows, count), count);
+      return sliced(
+          sampled(rows, count),
+          count,
+          fingerprint(files),
+          slices != null ? slices : Math.toIntExact((count - 1) / run.run().waveRows() + 1));
     }
 
     /** How many rows there are; there must be some, each with an id of its own. */
@@ -215,28 +281,41 @@ record InputQuestions(
           : InputQuestions.fromInput(run, () -> QuestionTable.withSamples(rows, samples));
     }
 
-    /** Divides images into waves of about the wanted size. */
-    private InputQuestions sliced(Dataset<Row> rows, long count) {
-      int slices = Math.toIntExact((count - 1) / run.run().waveRows() + 1);
+    private InputQuestions sliced(Dataset<Row> rows, long count, String files, int slices) {
+      Column hash =
+          xxhash64(
+              col(QuestionTable.SAMPLE_ID),
+              col(QuestionTable.IMAGE_KEY),
+              col("question"),
+              col("answers"));
       List<Row> sizes =
           InputQuestions.fromInput(
               run,
               () ->
-                  rows.groupBy(slice(slices))
-                      .agg(functions.count(lit(1)), count_distinct(col(QuestionTable.IMAGE_KEY)))
+                  rows.groupBy(sliceOf(slices))
+                      .agg(
+                          functions.count(lit(1)),
+                          count_distinct(col(QuestionTable.IMAGE_KEY)),
+                          bit_xor(hash)) // In whatever order rows come.
                       .collectAsList());
       List<Manifest.Wave> waves = new ArrayList<>();
       long images = 0;
+      long fingerprint = 0;
       for (Row size : sizes) {
         waves.add(new Manifest.Wave((int) size.getLong(0), size.getLong(1)));
         images += size.getLong(2);
+        fingerprint ^= size.getLong(3);
       }
       waves.sort(Comparator.comparingInt(Manifest.Wave::number));
-      return new InputQuestions(rows, count, images, waves, slices);
+      return new InputQuestions(
+          rows,
+          new Manifest.Input(count, images, HexFormat.of().toHexDigits(fingerprint), files),
+          waves,
+          slices);
     }
   }
 
-  private static Column slice(int slices) {
+  private static Column sliceOf(int slices) {
     return pmod(col(QuestionTable.IMAGE_KEY), lit((long) slices));
   }
 

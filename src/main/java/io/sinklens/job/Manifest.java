@@ -12,11 +12,17 @@ import io.sinklens.pipeline.RunSettings;
 import io.sinklens.pipeline.Versions;
 import java.io.IOException;
 import java.io.InputStream;
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
 import java.util.SortedMap;
+import java.util.function.IntPredicate;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
 import org.apache.spark.sql.SparkSession;
 import org.jspecify.annotations.Nullable;
 
@@ -30,10 +36,12 @@ import org.jspecify.annotations.Nullable;
  * @param limit first rows that were asked for, or null for all
  * @param model what was loaded
  * @param input what was read
+ * @param slices into how many parts images are divided
  * @param waves what is committed
  * @param counts of annotations, when complete
  * @param tokens of answered rows, when complete
- * @param wallSeconds from the start of the job to the end of its checks, when complete
+ * @param wallSeconds from the start of the job to its last commit or, when complete, to the end of
+ *     its checks; of all runs together that went on with it
  */
 record Manifest(
     int format,
@@ -43,12 +51,13 @@ record Manifest(
     @Nullable Integer limit,
     ModelFacts model,
     Input input,
+    int slices,
     List<Wave> waves,
     @Nullable Counts counts,
     @Nullable Tokens tokens,
-    @Nullable Double wallSeconds) {
+    double wallSeconds) {
 
-  private static final int FORMAT = 1;
+  private static final int FORMAT = 2;
   private static final String RUNNING = "running";
   private static final String COMPLETE = "complete";
 
@@ -69,16 +78,23 @@ record Manifest(
    *
    * @param rows questions
    * @param images different images, as far as bytes or paths tell
+   * @param fingerprint of ids, images as far as bytes or paths tell, questions and answers
+   * @param files SHA-256 of the names and sizes of the files
    */
-  record Input(long rows, long images) {}
+  record Input(long rows, long images, String fingerprint, String files) {}
 
   /**
    * A part of the images, written and committed together.
    *
-   * @param number in {@code wave=NNNNN}
+   * @param number in {@code wave=NNNNN}; modulo the number of slices, that of the slice
    * @param rows questions
    */
-  record Wave(int number, long rows) {}
+  record Wave(int number, long rows) {
+    /** The same slice written once more. */
+    Wave next(int slices) {
+      return new Wave(number + slices, rows);
+    }
+  }
 
   /**
    * What became of the rows.
@@ -112,7 +128,7 @@ record Manifest(
       RunSettings settings,
       @Nullable Integer limit,
       ModelFacts model,
-      Input input,
+      InputQuestions questions,
       SparkSession spark) {
     return new Manifest(
         FORMAT,
@@ -121,16 +137,47 @@ record Manifest(
         settings(settings),
         limit,
         model,
-        input,
+        questions.input(),
+        questions.slices(),
         List.of(),
         null,
         null,
-        null);
+        0);
   }
 
-  Manifest with(List<Wave> committed) {
+  /**
+   * The same after one more wave.
+   *
+   * @param former the wave it takes the place of, or null
+   */
+  Manifest with(Wave committed, @Nullable Wave former, double wallSeconds) {
+    return withWaves(
+        Stream.concat(waves.stream().filter(wave -> !wave.equals(former)), Stream.of(committed))
+            .sorted(Comparator.comparingInt(Wave::number))
+            .toList(),
+        wallSeconds);
+  }
+
+  /** The same but for the waves of some numbers. */
+  Manifest without(IntPredicate lost) {
+    return withWaves(
+        waves.stream().filter(wave -> !lost.test(wave.number())).toList(), wallSeconds);
+  }
+
+  private Manifest withWaves(List<Wave> committed, double wallSeconds) {
     return new Manifest(
-        format, status, versions, settings, limit, model, input, committed, null, null, null);
+        format,
+        RUNNING,
+        versions,
+        settings,
+        limit,
+        model,
+        input,
+        slices,
+        committed,
+        null,
+        null,
+        wallSeconds);
   }
 
   Manifest complete(Counts counts, Tokens tokens, double wallSeconds) {
@@ -142,6 +189,7 @@ record Manifest(
         limit,
         model,
         input,
+        slices,
         waves,
         counts,
         tokens,
@@ -162,29 +210,39 @@ record Manifest(
     }
   }
 
-  /** What a manifest says of itself; one of another format says nothing. */
-  static boolean isComplete(JsonNode manifest) {
-    return manifest.path("status").asText().equals(COMPLETE);
+  boolean isComplete() {
+    return status.equals(COMPLETE);
   }
 
-  /** Whether a manifest was made with these settings; how the job ran does not count. */
-  static boolean hasSettings(JsonNode manifest, RunSettings settings, @Nullable Integer limit) {
-    ObjectNode ours = settings(settings);
-    if (!(manifest.path("settings").deepCopy() instanceof ObjectNode theirs)) {
-      return false;
+  /** Whether a part of the images is committed. */
+  boolean hasSlice(int slice) {
+    return waves.stream().anyMatch(wave -> wave.number() % slices == slice);
+  }
+
+  /** The numbers of committed waves. */
+  Set<Integer> waveNumbers() {
+    return waves.stream().map(Wave::number).collect(Collectors.toSet());
+  }
+
+  /**
+   * Reads a manifest.
+   *
+   * @return nothing where it is not one of this format
+   */
+  static Optional<Manifest> read(InputStream json) throws IOException {
+    try {
+      JsonNode tree = JSON.readTree(json);
+      return tree.path("format").asInt() == FORMAT
+          ? Optional.of(JSON.treeToValue(tree, Manifest.class))
+          : Optional.empty();
+    } catch (JsonProcessingException e) {
+      return Optional.empty();
     }
-    ours.remove("run");
-    theirs.remove("run");
-    JsonNode theirLimit = manifest.path("limit");
-    boolean sameLimit =
-        limit == null
-            ? theirLimit.isNull() || theirLimit.isMissingNode()
-            : theirLimit.isInt() && theirLimit.intValue() == limit;
-    return sameLimit && ours.equals(theirs);
   }
 
-  static JsonNode read(InputStream json) throws IOException {
-    return JSON.readTree(json);
+  /** Any part, as it is stored. */
+  static JsonNode tree(Object part) {
+    return JSON.valueToTree(part);
   }
 
   static String toJson(ModelFacts facts) {

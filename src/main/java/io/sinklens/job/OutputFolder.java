@@ -1,7 +1,5 @@
 package io.sinklens.job;
 
-import com.fasterxml.jackson.core.JsonProcessingException;
-import com.fasterxml.jackson.databind.JsonNode;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -9,12 +7,12 @@ import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.CreateFlag;
 import org.apache.hadoop.fs.FileContext;
@@ -49,7 +47,11 @@ final class OutputFolder {
   }
 
   String wavePath(int wave) {
-    return new Path(annotations(), String.format(Locale.ROOT, "wave=%05d", wave)).toString();
+    return new Path(annotations(), waveName(wave)).toString();
+  }
+
+  private static String waveName(int wave) {
+    return String.format(Locale.ROOT, "wave=%05d", wave);
   }
 
   String annotationsPath() {
@@ -61,20 +63,14 @@ final class OutputFolder {
   }
 
   /** Whether a path is this folder or lies in it. */
-  boolean holds(String path) {
+  boolean holds(Path path) {
     try {
       String here = files().makeQualified(folder).toUri().toString();
-      Path there = new Path(path);
-      String other = there.getFileSystem(hadoop).makeQualified(there).toUri().toString();
+      String other = path.getFileSystem(hadoop).makeQualified(path).toUri().toString();
       return other.equals(here) || other.startsWith(here + "/");
     } catch (IOException e) {
       throw unreachable(e);
     }
-  }
-
-  /** Whether there is nothing here that could be lost. */
-  boolean isFree() {
-    return entries().isEmpty();
   }
 
   /** Whether the path is taken by a file. */
@@ -108,27 +104,50 @@ final class OutputFolder {
     return foreign;
   }
 
-  /** The manifest that lies here. */
-  Optional<JsonNode> manifest() {
+  /** The manifest that lies here; nothing where there is none that this version could write. */
+  Optional<Manifest> manifest() {
     try (InputStream json = files().open(new Path(folder, MANIFEST))) {
-      return Optional.of(Manifest.read(json));
-    } catch (FileNotFoundException | JsonProcessingException e) {
+      return Manifest.read(json);
+    } catch (FileNotFoundException e) {
       return Optional.empty();
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read the manifest in " + shown, e);
     }
   }
 
-  /** Deletes what a run of ours has left. */
-  void clear() {
+  /** Whether waves, or a manifest of whatever kind, lie here: more than a run that hardly began. */
+  boolean hasResults() {
+    return entries().stream()
+        .map(entry -> entry.getPath().getName())
+        .anyMatch(name -> name.equals(ANNOTATIONS) || name.equals(MANIFEST));
+  }
+
+  /** Whether the write of a wave has ended well. */
+  boolean hasWave(int wave) {
+    try {
+      return files().exists(new Path(wavePath(wave), SUCCESS));
+    } catch (IOException e) {
+      throw unreachable(e);
+    }
+  }
+
+  /** Deletes what a run of ours has left, but for the manifest and some waves. */
+  void keepOnly(Set<Integer> waves) {
     if (!foreign().isEmpty()) {
       throw new IllegalStateException("Cannot clear %s: it holds %s".formatted(shown, foreign()));
     }
+    Set<String> kept = waves.stream().map(OutputFolder::waveName).collect(Collectors.toSet());
     try {
-      List<FileStatus> manifestLast = new ArrayList<>(entries());
-      manifestLast.sort(Comparator.comparing(OutputFolder::isManifest));
-      for (FileStatus entry : manifestLast) {
-        files().delete(entry.getPath(), true);
+      for (FileStatus entry : entries()) {
+        if (entry.getPath().getName().equals(ANNOTATIONS) && !kept.isEmpty()) {
+          for (FileStatus wave : list(entry.getPath())) {
+            if (!kept.contains(wave.getPath().getName())) {
+              files().delete(wave.getPath(), true);
+            }
+          }
+        } else if (!isManifest(entry)) {
+          files().delete(entry.getPath(), true);
+        }
       }
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot clear output.path " + shown, e);

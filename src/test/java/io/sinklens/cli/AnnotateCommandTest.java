@@ -57,12 +57,17 @@ class AnnotateCommandTest {
                 .count())
         .isEqualTo(6);
 
-    assertThat(annotate("--limit", "3")).isEqualTo(ExitCode.BAD_INPUT);
+    out.getBuffer().setLength(0);
+    assertThat(annotate("--limit", "3")).isEqualTo(ExitCode.DONE);
+    assertThat(out.toString())
+        .startsWith("Of 1 wave, 1 had been annotated before%nAnnotated 3 rows".formatted());
+    assertThat(annotate("--limit", "3", "--retry-failed")).isEqualTo(ExitCode.DONE);
+    assertThat(annotate("--limit", "1")).isEqualTo(ExitCode.BAD_INPUT);
     assertThat(err.toString())
         .endsWith(
-            "sinklens: Cannot write to output.path %s: it holds the complete result of a run with"
+            "sinklens: Cannot write to output.path %s: it holds a run that differs: --limit was 3,"
                     .formatted(folder.resolve("out"))
-                + " these settings; choose another, or replace it with --restart\n");
+                + " and is 1 now; choose another, or replace it with --restart\n");
     assertThat(annotate("--limit", "1", "--restart")).isEqualTo(ExitCode.DONE);
   }
 
@@ -151,12 +156,17 @@ class AnnotateCommandTest {
 
   @Test
   void refusesOptionsItDoesNotKnow() {
-    assertThat(annotate("--retry-failed")).isEqualTo(ExitCode.USAGE);
+    assertThat(annotate("--retry")).isEqualTo(ExitCode.USAGE);
     assertThat(err.toString())
         .isEqualTo(
-            "sinklens: Unknown option: '--retry-failed'\n"
-                + "Possible solutions: --restart\n"
+            "sinklens: Unknown option: '--retry'\n"
+                + "Possible solutions: --restart, --retry-failed\n"
                 + "Try: sinklens annotate --help\n");
+    err.getBuffer().setLength(0);
+    assertThat(annotate("--retry-failed", "--restart")).isEqualTo(ExitCode.USAGE);
+    assertThat(err.toString())
+        .startsWith("sinklens: ")
+        .contains("--restart, --retry-failed are mutually exclusive");
     assertThat(commandLine().execute("annotate")).isEqualTo(ExitCode.USAGE);
   }
 

@@ -129,7 +129,9 @@ class AnnotateJobTest {
         .isEqualTo("s3a://bucket/model");
     assertThat(manifest.path("settings").path("variants").path(1).path("moved-share").asDouble())
         .isEqualTo(0.6);
-    assertThat(manifest.path("input").toString()).isEqualTo("{\"rows\":7,\"images\":4}");
+    assertThat(manifest.path("input").toString())
+        .matches(
+            "\\{\"rows\":7,\"images\":4,\"fingerprint\":\"[0-9a-f]{16}\",\"files\":\"[0-9a-f]{64}\"}");
     assertThat(manifest.path("counts").toString())
         .isEqualTo(
             "{\"annotations\":14,\"answered\":10,\"failed\":4,\"variants\":{\"baseline\":"
@@ -354,17 +356,12 @@ class AnnotateJobTest {
     run(run);
     String out = folder.resolve("out").toString();
 
-    assertRefused(
-        run,
-        "Cannot write to output.path %s: it holds the complete result of a run with these settings;"
-                .formatted(out)
-            + " choose another, or replace it with --restart");
     RunSettings other = settings(run.input().path(), "input.columns.id=id", "model.path=other");
     assertRefused(
         other,
-        "Cannot write to output.path %s: it holds the complete result of a run with other settings;"
+        "Cannot write to output.path %s: it holds a run that differs: model.path was \"/models/any\","
                 .formatted(out)
-            + " choose another, or replace it with --restart");
+            + " and is \"other\" now; choose another, or replace it with --restart");
 
     // A model that does not load leaves the former result alone.
     assertThatThrownBy(
@@ -395,9 +392,9 @@ class AnnotateJobTest {
     Files.delete(folder.resolve("out/manifest.json"));
     assertRefused(
         run,
-        "Cannot write to output.path %s: it holds an unfinished run; choose another, or replace it"
+        "Cannot write to output.path %s: it holds files of a run that cannot be gone on with;"
                 .formatted(out)
-            + " with --restart");
+            + " choose another, or replace it with --restart");
   }
 
   @Test
