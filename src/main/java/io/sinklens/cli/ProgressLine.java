@@ -16,6 +16,12 @@ final class ProgressLine implements JobProgress, AutoCloseable {
   }
 
   @Override
+  public synchronized void goesOn(int formerWaves, int waves) {
+    err.printf(Locale.ROOT, "sinklens: going on after %,d of %,d waves%n", formerWaves, waves);
+    err.flush();
+  }
+
+  @Override
   public synchronized void report(State state) {
     boolean early = state.annotations() == 0 || state.seconds() < printedAt + SECONDS_BETWEEN;
     if (early && state.annotations() < state.total()) {

@@ -323,6 +323,9 @@ public final class AnnotateJob {
         new WaveWriter(spark, run, factory, questions, output, settings.partitions());
     List<WaveWriter.Work> work = new ArrayList<>(retries() ? writer.failed(begun) : List.of());
     work.addAll(writer.missing(begun));
+    if (!begun.waves().isEmpty()) {
+      progress.goesOn(begun.waves().size(), questions.waves().size());
+    }
     long asked = work.stream().mapToLong(WaveWriter.Work::asked).sum();
     ProgressListener listener =
         new ProgressListener(writer.counters(), progress, asked * run.variants().size());

@@ -6,6 +6,9 @@ public interface JobProgress {
   /** Tells nobody. */
   JobProgress NONE = state -> {};
 
+  /** Called once, before any wave is written, where an earlier run has committed some. */
+  default void goesOn(int formerWaves, int waves) {}
+
   /** Called from a thread of Spark's or of the job; never twice at a time. */
   void report(State state);
 

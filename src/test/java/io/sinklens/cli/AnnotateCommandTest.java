@@ -94,6 +94,17 @@ class AnnotateCommandTest {
             annotate(
                 "--restart", "--set", "input.path=" + questions, "--set", "run.max-failed-share=1"))
         .isEqualTo(ExitCode.DONE);
+
+    err.getBuffer().setLength(0);
+    assertThat(annotate("--set", "input.path=" + questions, "--retry-failed"))
+        .isEqualTo(ExitCode.TOO_MANY_FAILED);
+    assertThat(err.toString()).startsWith("sinklens: going on after 1 of 1 waves\n");
+    assertThat(
+            LocalSpark.session()
+                .read()
+                .parquet(folder.resolve("out/annotations").toString())
+                .count())
+        .isEqualTo(4);
   }
 
   @Test
