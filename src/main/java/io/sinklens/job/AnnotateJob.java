@@ -182,13 +182,13 @@ public final class AnnotateJob {
           long start = System.nanoTime();
           OutputFolder output = checkOutput(spark);
           FormerRun former = formerRun(output);
-          if (former != null && hasAllOf(former) && hasInputOf(former, spark)) {
+          if (former != null && hasAllOf(former)) {
+            if (!hasInputOf(former, spark)) {
+              questions(spark, output, former); // Refuses other rows.
+            }
             return result(former.manifest(), former.manifest());
           }
           InputQuestions questions = questions(spark, output, former);
-          if (former != null && hasAllOf(former)) {
-            return result(former.manifest(), former.manifest());
-          }
           Manifest begun = begin(spark, questions, output, former);
           DoubleSupplier seconds = () -> begun.wallSeconds() + (System.nanoTime() - start) / 1e9;
           Manifest written = writeWaves(spark, questions, output, begun, seconds);

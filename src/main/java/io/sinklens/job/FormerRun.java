@@ -19,8 +19,9 @@ import org.jspecify.annotations.Nullable;
  * @param manifest as it lies there
  */
 record FormerRun(Manifest manifest) {
-  /** What changes how a job runs, and nothing in its result. */
-  private static final List<String> OF_THE_RUN = List.of("/run", "/generation/batch-tokens");
+  /** What changes nothing in a result; and the name of the output, in which the manifest lies. */
+  private static final List<String> OF_THE_RUN =
+      List.of("/run", "/generation/batch-tokens", "/output/path");
 
   /** What says what to look for; what was found is in the facts of the model. */
   private static final List<String> RESOLVED = List.of("/model/device", "/model/dtype");

@@ -214,6 +214,7 @@ class ResumedRunTest {
             settings(
                 "generation.batch-tokens=1",
                 "run.max-failed-share=1",
+                "output.path=file:" + folder.resolve("out"),
                 "model.dtype=float32",
                 "model.device=cpu"));
     assertThat(result.formerWaves()).isEqualTo(2);
