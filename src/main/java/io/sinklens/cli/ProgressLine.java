@@ -2,6 +2,7 @@ package io.sinklens.cli;
 
 import io.sinklens.job.JobProgress;
 import java.io.PrintWriter;
+import java.time.Duration;
 import java.util.Locale;
 
 /** Prints how far a job is, at most once in a while. */
@@ -13,6 +14,15 @@ final class ProgressLine implements JobProgress, AutoCloseable {
 
   ProgressLine(PrintWriter err) {
     this.err = err;
+  }
+
+  @Override
+  public synchronized void waits(String holder, Duration patience) {
+    err.printf(
+        "sinklens: another run may be at work on the output, %s; waiting up to %d s to see whether it"
+            + " is%n",
+        holder, patience.toSeconds());
+    err.flush();
   }
 
   @Override

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Optional;
+import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
@@ -41,6 +42,7 @@ public final class AnnotateJob {
   private final RunSettings run;
   private final AnnotatorFactory factory;
   private final JobProgress progress;
+  private final RunLease.Pace pace;
 
   /**
    * What to do.
@@ -140,10 +142,16 @@ public final class AnnotateJob {
 
   /** A job with any annotator. The factory must be a record or an enum. */
   AnnotateJob(Settings settings, AnnotatorFactory factory, JobProgress progress) {
+    this(settings, factory, progress, RunLease.Pace.USUAL);
+  }
+
+  AnnotateJob(
+      Settings settings, AnnotatorFactory factory, JobProgress progress, RunLease.Pace pace) {
     this.settings = settings;
     this.run = settings.run();
     this.factory = factory;
     this.progress = progress;
+    this.pace = pace;
   }
 
   /**
@@ -188,11 +196,14 @@ public final class AnnotateJob {
             }
             return result(former.manifest(), former.manifest());
           }
-          InputQuestions questions = questions(spark, output, former);
-          Manifest begun = begin(spark, questions, output, former);
-          DoubleSupplier seconds = () -> begun.wallSeconds() + (System.nanoTime() - start) / 1e9;
-          Manifest written = writeWaves(spark, questions, output, begun, seconds);
-          return result(finish(spark, questions, output, written, seconds), begun);
+          try (RunLease lease = RunLease.request(output, pace, progress)) {
+            former = formerRun(output); // Another run may have ended in the meantime.
+            InputQuestions questions = questions(spark, output, former);
+            Manifest begun = begin(spark, questions, output, former, lease);
+            DoubleSupplier seconds = () -> begun.wallSeconds() + (System.nanoTime() - start) / 1e9;
+            Manifest written = writeWaves(spark, questions, output, begun, lease, seconds);
+            return result(finish(spark, questions, output, written, lease, seconds), begun);
+          }
         });
   }
 
@@ -269,16 +280,22 @@ public final class AnnotateJob {
       SparkSession spark,
       InputQuestions questions,
       OutputFolder output,
-      @Nullable FormerRun former) {
+      @Nullable FormerRun former,
+      RunLease lease) {
     ModelFacts model = loadModel(spark);
     if (former != null) {
       former.modelDifference(model).ifPresent(this::refuse);
     }
+    lease.take();
+    Manifest found = output.manifest().orElse(null);
+    if (former != null && !former.manifest().equals(found)) {
+      throw other("what another run has changed in the meantime");
+    }
     Manifest manifest =
         former == null
-            ? Manifest.begin(run, settings.limit(), model, questions, spark)
-            : former.manifest().without(wave -> !output.hasWave(wave));
-    output.write(manifest); // First: then what still lies there does not count.
+            ? Manifest.begin(found, run, settings.limit(), model, questions, spark)
+            : former.manifest().goneOnWith(wave -> !output.hasWave(wave));
+    output.write(manifest, lease); // First: then what still lies there does not count.
     output.keepOnly(manifest.waveNumbers());
     return manifest;
   }
@@ -318,6 +335,7 @@ public final class AnnotateJob {
       InputQuestions questions,
       OutputFolder output,
       Manifest begun,
+      RunLease lease,
       DoubleSupplier seconds) {
     WaveWriter writer =
         new WaveWriter(spark, run, factory, questions, output, settings.partitions());
@@ -330,23 +348,31 @@ public final class AnnotateJob {
     ProgressListener listener =
         new ProgressListener(writer.counters(), progress, asked * run.variants().size());
     spark.sparkContext().addSparkListener(listener);
-    try {
-      Manifest manifest = begun;
-      for (int i = 0; i < work.size(); i++) {
-        WaveWriter.Work next = work.get(i);
-        describe(spark, "wave %d of %d: %d rows".formatted(i + 1, work.size(), next.asked()));
-        writer.write(next);
-        manifest = manifest.with(next.wave(), next.former(), seconds.getAsDouble());
-        output.write(manifest);
-        if (next.former() != null) {
-          output.keepOnly(manifest.waveNumbers());
+    Manifest manifest = begun;
+    try (WavesInFlight flight = new WavesInFlight(spark, writer, work)) {
+      while (flight.hasNext()) {
+        WaveWriter.Work done = flight.next();
+        manifest = manifest.with(done.wave(), done.former(), seconds.getAsDouble());
+        output.write(manifest, lease);
+        if (done.former() != null) {
+          output.deleteWave(done.former().number());
         }
         listener.report();
       }
-      return manifest;
+    } catch (RuntimeException e) {
+      if (!lease.isLost()) {
+        throw e;
+      }
+      Set<Integer> committed = manifest.waveNumbers();
+      work.stream()
+          .map(lost -> lost.wave().number())
+          .filter(number -> !committed.contains(number))
+          .forEach(output::deleteWave); // Nobody else has folders of these numbers.
+      throw lease.lost(e);
     } finally {
       spark.sparkContext().removeSparkListener(listener);
     }
+    return manifest;
   }
 
   /** Reads back what was written, holds it against the input, and closes the books. */
@@ -355,11 +381,13 @@ public final class AnnotateJob {
       InputQuestions questions,
       OutputFolder output,
       Manifest written,
+      RunLease lease,
       DoubleSupplier seconds) {
     describe(spark, "checking the output");
+    output.keepOnly(written.waveNumbers());
     OutputCheck check = new OutputCheck(spark, run, questions, output, written);
     Manifest complete = written.complete(check.counts(), check.tokens(), seconds.getAsDouble());
-    output.write(complete);
+    output.write(complete, lease);
     output.markComplete();
     return complete;
   }

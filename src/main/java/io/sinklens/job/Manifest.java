@@ -10,8 +10,6 @@ import io.sinklens.pipeline.JobFile;
 import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.pipeline.Versions;
-import java.io.IOException;
-import java.io.InputStream;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -37,6 +35,9 @@ import org.jspecify.annotations.Nullable;
  * @param model what was loaded
  * @param input what was read
  * @param slices into how many parts images are divided
+ * @param generation how many runs have begun to write here before the one at work; a wave's number
+ *     is that of its slice, and {@code slices} more for each of them, so that no two runs ever
+ *     write into one folder
  * @param waves what is committed
  * @param counts of annotations, when complete
  * @param tokens of answered rows, when complete
@@ -52,6 +53,7 @@ record Manifest(
     ModelFacts model,
     Input input,
     int slices,
+    int generation,
     List<Wave> waves,
     @Nullable Counts counts,
     @Nullable Tokens tokens,
@@ -64,7 +66,8 @@ record Manifest(
   /** What could be user and password in an address; a name alone is no secret. */
   private static final Pattern PASSWORD = Pattern.compile("(?<=://)[^/@\\s\"]*:[^/@\\s\"]*@");
 
-  private static final ObjectMapper JSON =
+  /** How everything in an output is written that is not a table. */
+  static final ObjectMapper JSON =
       new ObjectMapper()
           .setPropertyNamingStrategy(PropertyNamingStrategies.SNAKE_CASE)
           .disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES);
@@ -89,12 +92,7 @@ record Manifest(
    * @param number in {@code wave=NNNNN}; modulo the number of slices, that of the slice
    * @param rows questions
    */
-  record Wave(int number, long rows) {
-    /** The same slice written once more. */
-    Wave next(int slices) {
-      return new Wave(number + slices, rows);
-    }
-  }
+  record Wave(int number, long rows) {}
 
   /**
    * What became of the rows.
@@ -123,8 +121,13 @@ record Manifest(
    */
   record Tokens(long prompt, long generated) {}
 
-  /** The manifest of a run that begins. */
+  /**
+   * The manifest of a run that begins.
+   *
+   * @param replaced what lies there and counts no more, or null
+   */
   static Manifest begin(
+      @Nullable Manifest replaced,
       RunSettings settings,
       @Nullable Integer limit,
       ModelFacts model,
@@ -139,6 +142,7 @@ record Manifest(
         model,
         questions.input(),
         questions.slices(),
+        replaced == null ? 0 : replaced.generationAbove(questions.slices()),
         List.of(),
         null,
         null,
@@ -151,20 +155,33 @@ record Manifest(
    * @param former the wave it takes the place of, or null
    */
   Manifest with(Wave committed, @Nullable Wave former, double wallSeconds) {
-    return withWaves(
+    return running(
+        generation,
         Stream.concat(waves.stream().filter(wave -> !wave.equals(former)), Stream.of(committed))
             .sorted(Comparator.comparingInt(Wave::number))
             .toList(),
         wallSeconds);
   }
 
-  /** The same but for the waves of some numbers. */
-  Manifest without(IntPredicate lost) {
-    return withWaves(
-        waves.stream().filter(wave -> !lost.test(wave.number())).toList(), wallSeconds);
+  /** The same for the next run, but for the waves of some numbers. */
+  Manifest goneOnWith(IntPredicate lost) {
+    return running(
+        generationAbove(slices),
+        waves.stream().filter(wave -> !lost.test(wave.number())).toList(),
+        wallSeconds);
   }
 
-  private Manifest withWaves(List<Wave> committed, double wallSeconds) {
+  /** The first generation whose waves have higher numbers than all of this one and before. */
+  private int generationAbove(int slicesThen) {
+    return Math.toIntExact(((long) slices * (generation + 1) - 1) / slicesThen + 1);
+  }
+
+  /** A slice as the run at work writes it. */
+  Wave wave(int slice, long rows) {
+    return new Wave(Math.toIntExact(slice + (long) slices * generation), rows);
+  }
+
+  private Manifest running(int generation, List<Wave> committed, double wallSeconds) {
     return new Manifest(
         format,
         RUNNING,
@@ -174,6 +191,7 @@ record Manifest(
         model,
         input,
         slices,
+        generation,
         committed,
         null,
         null,
@@ -190,6 +208,7 @@ record Manifest(
         model,
         input,
         slices,
+        generation,
         waves,
         counts,
         tokens,
@@ -229,7 +248,7 @@ record Manifest(
    *
    * @return nothing where it is not one of this format
    */
-  static Optional<Manifest> read(InputStream json) throws IOException {
+  static Optional<Manifest> read(String json) {
     try {
       JsonNode tree = JSON.readTree(json);
       return tree.path("format").asInt() == FORMAT

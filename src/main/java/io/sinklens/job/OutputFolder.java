@@ -7,34 +7,37 @@ import java.io.OutputStream;
 import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.EnumSet;
 import java.util.List;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.Set;
+import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.hadoop.fs.CreateFlag;
 import org.apache.hadoop.fs.FileContext;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
-import org.apache.hadoop.fs.Options.CreateOpts;
+import org.apache.hadoop.fs.LocalFileSystem;
 import org.apache.hadoop.fs.Options.Rename;
 import org.apache.hadoop.fs.Path;
+import org.apache.hadoop.fs.RawLocalFileSystem;
 
 /** The folder that a run writes: its waves, its manifest, and the file that says it is done. */
 final class OutputFolder {
   private static final String ANNOTATIONS = "annotations";
   private static final String MANIFEST = "manifest.json";
-  private static final String NEW_MANIFEST = ".manifest.json.new";
+  private static final String LEASE = "_lease";
+
+  /** What a run writes before it takes a file's name; its run is part of the name. */
+  private static final Pattern DRAFT = Pattern.compile("\\.(manifest\\.json|_lease)(\\..*)?\\.new");
+
   private static final String SUCCESS = "_SUCCESS";
 
   /** What the demo adds; ours only beside a manifest, for others may call a picture so. */
   static final String CONTACT_SHEET = "contact-sheet.png";
 
   /** All that a run may leave here; a folder with anything else is somebody's, and stays. */
-  private static final Set<String> OURS =
-      Set.of(ANNOTATIONS, MANIFEST, NEW_MANIFEST, SUCCESS, "samples");
+  private static final Set<String> OURS = Set.of(ANNOTATIONS, MANIFEST, LEASE, SUCCESS, "samples");
 
   private final String shown;
   private final Path folder;
@@ -96,7 +99,7 @@ final class OutputFolder {
             foreign.add(ANNOTATIONS + "/" + wave.getPath().getName());
           }
         }
-      } else if (!OURS.contains(name.replaceFirst("^\\.(.*)\\.crc$", "$1"))
+      } else if (!isOurs(name.replaceFirst("^\\.(.*)\\.crc$", "$1"))
           && !(manifest && name.equals(CONTACT_SHEET) && entry.isFile())) {
         foreign.add(name);
       }
@@ -104,14 +107,27 @@ final class OutputFolder {
     return foreign;
   }
 
+  private static boolean isOurs(String name) {
+    return OURS.contains(name) || DRAFT.matcher(name).matches();
+  }
+
   /** The manifest that lies here; nothing where there is none that this version could write. */
   Optional<Manifest> manifest() {
-    try (InputStream json = files().open(new Path(folder, MANIFEST))) {
-      return Manifest.read(json);
+    return read(MANIFEST).flatMap(Manifest::read);
+  }
+
+  /** What the lease says that lies here, or nothing. */
+  String lease() {
+    return read(LEASE).orElse("");
+  }
+
+  private Optional<String> read(String name) {
+    try (InputStream content = plainFiles().open(new Path(folder, name))) {
+      return Optional.of(new String(content.readAllBytes(), StandardCharsets.UTF_8));
     } catch (FileNotFoundException e) {
       return Optional.empty();
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot read the manifest in " + shown, e);
+      throw new UncheckedIOException("Cannot read %s in %s".formatted(name, shown), e);
     }
   }
 
@@ -131,7 +147,7 @@ final class OutputFolder {
     }
   }
 
-  /** Deletes what a run of ours has left, but for the manifest and some waves. */
+  /** Deletes what runs of ours have left, but for manifest, lease and some waves. */
   void keepOnly(Set<Integer> waves) {
     if (!foreign().isEmpty()) {
       throw new IllegalStateException("Cannot clear %s: it holds %s".formatted(shown, foreign()));
@@ -145,7 +161,7 @@ final class OutputFolder {
               files().delete(wave.getPath(), true);
             }
           }
-        } else if (!isManifest(entry)) {
+        } else if (!Set.of(MANIFEST, LEASE).contains(name(entry))) {
           files().delete(entry.getPath(), true);
         }
       }
@@ -155,21 +171,68 @@ final class OutputFolder {
   }
 
   /** Replaces the manifest as a whole: a reader sees the old one or the new one. */
-  void write(Manifest manifest) {
-    Path target = new Path(folder, MANIFEST);
-    Path fresh = new Path(folder, NEW_MANIFEST);
+  void write(Manifest manifest, RunLease lease) {
+    replace(MANIFEST, manifest.toJson(), lease);
+  }
+
+  /** Replaces the lease. */
+  void writeLease(RunLease lease, String content) {
+    replace(LEASE, content, lease);
+  }
+
+  /**
+   * Writes a draft, looks whether the lease still holds, and gives the draft the file's name. A run
+   * that takes over deletes drafts before it reads anything: one whose writer slept since it looked
+   * cannot take the name any more.
+   */
+  private void replace(String name, String content, RunLease lease) {
+    Path draft = new Path(folder, ".%s.%s.new".formatted(name, lease.run()));
     try {
-      FileContext files = FileContext.getFileContext(qualified().toUri(), hadoop);
-      try (OutputStream json =
-          files.create(
-              fresh,
-              EnumSet.of(CreateFlag.CREATE, CreateFlag.OVERWRITE),
-              CreateOpts.createParent())) {
-        json.write(manifest.toJson().getBytes(StandardCharsets.UTF_8));
+      try (OutputStream out = plainFiles().create(draft, true)) {
+        out.write(content.getBytes(StandardCharsets.UTF_8));
       }
-      files.rename(fresh, target, Rename.OVERWRITE);
+      lease.requireHeld();
+      rename(draft, new Path(folder, name));
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot write the manifest in " + shown, e);
+      throw new UncheckedIOException("Cannot write %s in %s".formatted(name, shown), e);
+    }
+  }
+
+  private void rename(Path draft, Path target) throws IOException {
+    FileSystem files = plainFiles();
+    if (files instanceof RawLocalFileSystem) {
+      if (!files.rename(draft, target)) { // One step here; what others do first deletes the target.
+        throw new IOException("Cannot rename " + draft.getName());
+      }
+    } else {
+      FileContext.getFileContext(files.makeQualified(folder).toUri(), hadoop)
+          .rename(draft, target, Rename.OVERWRITE);
+    }
+  }
+
+  /** Deletes what other runs were about to put in place of a manifest or a lease. */
+  void deleteDraftsOfOthers(RunLease lease) {
+    for (FileStatus entry : entries()) {
+      if (DRAFT.matcher(name(entry)).matches() && !name(entry).contains(lease.run())) {
+        delete(entry.getPath());
+      }
+    }
+  }
+
+  void deleteLease() {
+    delete(new Path(folder, LEASE));
+  }
+
+  /** Deletes a wave that does not count. */
+  void deleteWave(int wave) {
+    delete(new Path(wavePath(wave)));
+  }
+
+  private void delete(Path path) {
+    try {
+      files().delete(path, true);
+    } catch (IOException e) {
+      throw unreachable(e);
     }
   }
 
@@ -182,7 +245,11 @@ final class OutputFolder {
   }
 
   private static boolean isManifest(FileStatus entry) {
-    return entry.getPath().getName().equals(MANIFEST);
+    return name(entry).equals(MANIFEST);
+  }
+
+  private static String name(FileStatus entry) {
+    return entry.getPath().getName();
   }
 
   private List<FileStatus> entries() {
@@ -206,11 +273,18 @@ final class OutputFolder {
         e);
   }
 
-  private Path qualified() throws IOException {
-    return files().makeQualified(folder);
+  /** Without checksums in files of their own, which cannot be replaced together with ours. */
+  private FileSystem plainFiles() throws IOException {
+    return files() instanceof LocalFileSystem local ? local.getRaw() : files();
   }
 
   private FileSystem files() throws IOException {
     return folder.getFileSystem(hadoop);
+  }
+
+  /** As it may be shown. */
+  @Override
+  public String toString() {
+    return shown;
   }
 }

@@ -72,18 +72,24 @@ final class WaveWriter {
   List<Work> missing(Manifest manifest) {
     return questions.waves().stream()
         .filter(wave -> !manifest.hasSlice(wave.number()))
-        .map(wave -> new Work(wave, null, wave.rows(), questions.slice(wave.number()), null))
+        .map(
+            wave ->
+                new Work(
+                    manifest.wave(wave.number(), wave.rows()),
+                    null,
+                    wave.rows(),
+                    questions.slice(wave.number()),
+                    null))
         .toList();
   }
 
   /** The waves with failed rows, whose questions are asked again under all variants. */
   List<Work> failed(Manifest manifest) {
-    return manifest.waves().stream()
-        .flatMap(wave -> failed(wave, manifest.slices()).stream())
-        .toList();
+    return manifest.waves().stream().flatMap(wave -> failed(wave, manifest).stream()).toList();
   }
 
-  private Optional<Work> failed(Manifest.Wave wave, int slices) {
+  private Optional<Work> failed(Manifest.Wave wave, Manifest manifest) {
+    int slice = wave.number() % manifest.slices();
     Dataset<Row> written = spark.read().parquet(output.wavePath(wave.number()));
     Dataset<Row> failed =
         written
@@ -95,10 +101,10 @@ final class WaveWriter {
         ? Optional.empty()
         : Optional.of(
             new Work(
-                wave.next(slices),
+                manifest.wave(slice, wave.rows()),
                 wave,
                 count,
-                questions.slice(wave.number() % slices).join(failed, ID, "left_semi"),
+                questions.slice(slice).join(failed, ID, "left_semi"),
                 written.join(failed, ID, "left_anti")));
   }
 
