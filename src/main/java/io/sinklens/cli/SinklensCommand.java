@@ -20,6 +20,7 @@ import picocli.CommandLine.Option;
       InspectCommand.class,
       DemoCommand.class,
       BenchCommand.class,
+      SoakCommand.class,
     })
 public final class SinklensCommand {
   @Option(

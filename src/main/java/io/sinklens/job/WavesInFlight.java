@@ -19,7 +19,7 @@ import org.apache.spark.sql.SparkSession;
  * free. A third begins when one of the two has been seen to.
  */
 final class WavesInFlight implements AutoCloseable {
-  private static final int AT_ONCE = 2;
+  static final int AT_ONCE = 2;
   private static final int LOOK_MILLIS = 100;
   private static final int LOOKS = 600;
 

@@ -1,0 +1,330 @@
+package io.sinklens.job;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import io.sinklens.pipeline.JobFile;
+import io.sinklens.pipeline.RunSettings;
+import io.sinklens.table.QuestionTable;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.EnumMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Random;
+import java.util.Set;
+import java.util.function.Consumer;
+import java.util.stream.Collectors;
+import java.util.stream.Stream;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.SparkSession;
+
+/**
+ * Runs {@code annotate} on the bundled questions in processes of its own, kills them, and after
+ * each kill looks from outside at what lies in the output. The same command is given again until
+ * the output is complete; then the next round begins, until there were kills enough.
+ */
+public final class SoakJob {
+  private static final int POLL_MILLIS = 1;
+  private static final List<KillMoment> MOMENTS = List.of(KillMoment.values());
+  private static final List<String> VARIANTS = List.of("baseline", "var");
+
+  private final Settings settings;
+  private final Consumer<String> progress;
+  private final Random random;
+
+  private final Map<KillMoment, Integer> kills = new EnumMap<>(KillMoment.class);
+  private int runs;
+  private int rounds;
+  private long lost;
+  private long duplicated;
+  private long resumedWaves;
+  private long wastedWaves;
+  private int mostWastedWaves;
+  private double longestSeconds = 1;
+
+  /**
+   * What to do.
+   *
+   * @param launcher the program, as {@code jobs/sinklens}
+   * @param output a folder that is not there, for outputs and logs of the runs
+   * @param kills how many, above 0
+   * @param seed of moments and wave sizes
+   */
+  public record Settings(Path launcher, Path output, int kills, long seed) {
+    public Settings {
+      if (kills < 1) {
+        throw new IllegalArgumentException("Kills must be at least 1, not " + kills);
+      }
+      if (Files.exists(output)) {
+        throw new IllegalArgumentException("Output %s is there already".formatted(output));
+      }
+    }
+  }
+
+  /**
+   * What came of it.
+   *
+   * @param kills by moment
+   * @param runs processes that were started
+   * @param rounds outputs that became complete
+   * @param rows annotations of one output
+   * @param lost annotations that were missing in a wave that counts, or in a complete output
+   * @param duplicated annotations that were there twice
+   * @param resumedWaves waves that a killed run had left and the next one did not write again
+   * @param wastedWaves waves that were begun by killed runs and written again
+   * @param mostWastedWaves of one kill
+   */
+  public record Result(
+      Map<KillMoment, Integer> kills,
+      int runs,
+      int rounds,
+      long rows,
+      long lost,
+      long duplicated,
+      long resumedWaves,
+      long wastedWaves,
+      int mostWastedWaves) {
+
+    /** Whether nothing was lost or there twice, and no kill cost more than what was under way. */
+    public boolean isSound() {
+      return lost == 0 && duplicated == 0 && mostWastedWaves <= WavesInFlight.AT_ONCE;
+    }
+  }
+
+  public SoakJob(Settings settings, Consumer<String> progress) {
+    this.settings = settings;
+    this.progress = progress;
+    random = new Random(settings.seed());
+  }
+
+  /** An annotation's key. */
+  private record Key(String sampleId, String variant) {}
+
+  /**
+   * Runs.
+   *
+   * @param spark reads what runs have written; they have sessions of their own
+   * @throws BrokenInvariantException when a run fails that was not killed, or changes an answer
+   */
+  public Result run(SparkSession spark) {
+    try (Bundled bundled = Bundled.unpack()) {
+      Files.createDirectories(settings.output());
+      Map<Key, String> whole = runWithoutKills(spark, bundled);
+      while (killed() < settings.kills()) {
+        Path output = settings.output().resolve("round-" + rounds);
+        Path job =
+            write(bundled.job(output, List.of("run.wave-rows=" + (20 + random.nextInt(80)))));
+        while (!runAndKill(job, output)) {
+          check(spark, output, whole);
+        }
+        check(spark, output, whole);
+        requireSame(whole, annotations(spark, output, new OutputView(output).waves()));
+        rounds++;
+        delete(output);
+      }
+      return new Result(
+          kills,
+          runs,
+          rounds,
+          whole.size(),
+          lost,
+          duplicated,
+          resumedWaves,
+          wastedWaves,
+          mostWastedWaves);
+    } catch (IOException e) {
+      throw new UncheckedIOException("Cannot soak in " + settings.output(), e);
+    }
+  }
+
+  private int killed() {
+    return kills.values().stream().mapToInt(Integer::intValue).sum();
+  }
+
+  private Map<Key, String> runWithoutKills(SparkSession spark, Bundled bundled) throws IOException {
+    Path output = settings.output().resolve("whole");
+    Path job = write(bundled.job(output, List.of()));
+    for (int i = 0; i < 2; i++) { // The launcher's first run starts slower than those to come.
+      delete(output);
+      long start = System.nanoTime();
+      requireDone(end(start(job)));
+      longestSeconds = (System.nanoTime() - start) / 1e9;
+    }
+    progress.accept(String.format(Locale.ROOT, "a run without kills takes %.1f s", longestSeconds));
+    Map<Key, String> whole = annotations(spark, output, new OutputView(output).waves());
+    requireEach(spark, bundled, whole);
+    return whole;
+  }
+
+  /** The reference itself must hold every question under every variant. */
+  private void requireEach(SparkSession spark, Bundled bundled, Map<Key, String> whole) {
+    long questions = spark.read().parquet(bundled.scenes().toString()).count();
+    if (whole.size() != questions * VARIANTS.size()) {
+      throw new BrokenInvariantException(
+          "%d questions under %d variants, but %d annotations"
+              .formatted(questions, VARIANTS.size(), whole.size()));
+    }
+  }
+
+  private Path write(RunSettings run) throws IOException {
+    Path job = settings.output().resolve("job-" + rounds + ".yaml");
+    try {
+      return Files.writeString(job, Manifest.JSON.writeValueAsString(JobFile.toMap(run)));
+    } catch (JsonProcessingException e) {
+      throw new IllegalStateException("Cannot write a job file", e);
+    }
+  }
+
+  private Process start(Path job) throws IOException {
+    runs++;
+    return new ProcessBuilder(settings.launcher().toString(), "annotate", job.toString())
+        .redirectErrorStream(true)
+        .redirectOutput(settings.output().resolve("last-run.log").toFile())
+        .start();
+  }
+
+  private static int end(Process process) {
+    try {
+      return process.waitFor();
+    } catch (InterruptedException e) {
+      kill(process);
+      Thread.currentThread().interrupt();
+      throw new BrokenInvariantException("Interrupted while a run was at work");
+    }
+  }
+
+  /** SIGKILL for the launcher and what it has started, as far as it waits for that. */
+  private static void kill(Process process) {
+    process.descendants().forEach(ProcessHandle::destroyForcibly);
+    process.destroyForcibly();
+  }
+
+  private void requireDone(int exitCode) throws IOException {
+    if (exitCode != 0) {
+      List<String> log = Files.readAllLines(settings.output().resolve("last-run.log"));
+      throw new BrokenInvariantException(
+          "A run that was not killed ended with exit code %d: %s"
+              .formatted(exitCode, log.isEmpty() ? "" : log.get(log.size() - 1)));
+    }
+  }
+
+  /** Starts a run and kills it at some moment; true when it was done before. */
+  private boolean runAndKill(Path job, Path output) throws IOException {
+    OutputView view = new OutputView(output);
+    KillMoment moment = MOMENTS.get(random.nextInt(MOMENTS.size()));
+    KillMoment.Before before = KillMoment.Before.of(view);
+    long delay = (long) (moment.delaySeconds(longestSeconds) * random.nextDouble() * 1e9);
+    Process process = start(job);
+    try {
+      long reached = moment == KillMoment.ANY_TIME ? System.nanoTime() : 0;
+      while (process.isAlive() && killed() < settings.kills()) {
+        if (reached == 0 && moment.isReached(view, before)) {
+          reached = System.nanoTime();
+        }
+        if (reached != 0 && System.nanoTime() - reached >= delay) {
+          kill(process);
+          end(process);
+          noteKill(moment, view, before);
+          return false;
+        }
+        Thread.sleep(POLL_MILLIS);
+      }
+    } catch (InterruptedException e) {
+      kill(process);
+      Thread.currentThread().interrupt();
+      throw new BrokenInvariantException("Interrupted while a run was at work");
+    }
+    requireDone(end(process));
+    resumedWaves += before.waves().size();
+    return true;
+  }
+
+  private void noteKill(KillMoment moment, OutputView view, KillMoment.Before before) {
+    kills.merge(moment, 1, Integer::sum);
+    Set<Integer> counting = view.waves();
+    resumedWaves += before.waves().size();
+    Set<Integer> begun = new HashSet<>(view.folders());
+    begun.removeAll(counting);
+    begun.removeAll(before.folders());
+    int wasted = begun.size();
+    wastedWaves += wasted;
+    mostWastedWaves = Math.max(mostWastedWaves, wasted);
+    progress.accept(
+        "kill %d of %d, %s: %d of %d waves committed, %d under way; round %d"
+            .formatted(
+                killed(),
+                settings.kills(),
+                moment.shown(),
+                counting.size(),
+                view.slices(),
+                wasted,
+                rounds + 1));
+  }
+
+  /** Whatever the manifest lists must be there, as large as it says, and nothing twice. */
+  private void check(SparkSession spark, Path output, Map<Key, String> whole) {
+    OutputView view = new OutputView(output);
+    Set<Integer> waves = view.waves();
+    Map<Key, String> found = annotations(spark, output, waves);
+    lost += Math.max(0, view.rows() * VARIANTS.size() - found.size());
+    for (Map.Entry<Key, String> annotation : found.entrySet()) {
+      if (!annotation.getValue().equals(whole.get(annotation.getKey()))) {
+        throw new BrokenInvariantException(
+            "Another answer than that of a run without kills: " + annotation.getKey());
+      }
+    }
+    if (view.isComplete()) {
+      lost += whole.size() - found.size();
+    }
+  }
+
+  private static void requireSame(Map<Key, String> whole, Map<Key, String> found) {
+    if (!whole.equals(found)) {
+      throw new BrokenInvariantException("The output differs from that of a run without kills");
+    }
+  }
+
+  private Map<Key, String> annotations(SparkSession spark, Path output, Set<Integer> waves) {
+    if (waves.isEmpty()) {
+      return Map.of();
+    }
+    String[] folders =
+        waves.stream()
+            .map(wave -> OutputView.folder(output, wave).toString())
+            .toArray(String[]::new);
+    List<Row> rows =
+        spark
+            .read()
+            .parquet(folders)
+            .select(QuestionTable.SAMPLE_ID, "variant", "answer")
+            .collectAsList();
+    Set<Key> keys = new HashSet<>();
+    List<Row> once = new ArrayList<>();
+    for (Row row : rows) {
+      if (keys.add(new Key(row.getString(0), row.getString(1)))) {
+        once.add(row);
+      } else {
+        duplicated++;
+      }
+    }
+    return once.stream()
+        .collect(
+            Collectors.toMap(
+                row -> new Key(row.getString(0), row.getString(1)), row -> row.getString(2)));
+  }
+
+  private static void delete(Path folder) throws IOException {
+    if (Files.exists(folder)) {
+      try (Stream<Path> files = Files.walk(folder)) {
+        for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+          Files.delete(file);
+        }
+      }
+    }
+  }
+}
