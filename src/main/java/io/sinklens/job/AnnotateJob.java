@@ -190,9 +190,38 @@ public final class AnnotateJob {
           }
           InputQuestions questions = questions(spark, output, former);
           Manifest begun = begin(spark, questions, output, former);
+          RunLog.tell(
+              "run begins",
+              Map.of(
+                  "output",
+                  Manifest.withoutPasswords(run.output().path()),
+                  "rows",
+                  questions.count(),
+                  "variants",
+                  run.variants().size(),
+                  "waves",
+                  questions.waves().size(),
+                  "former_waves",
+                  begun.waves().size()));
           DoubleSupplier seconds = () -> begun.wallSeconds() + (System.nanoTime() - start) / 1e9;
           Manifest written = writeWaves(spark, questions, output, begun, seconds);
-          return result(finish(spark, questions, output, written, seconds), begun);
+          Result result = result(finish(spark, questions, output, written, seconds), begun);
+          RunLog.tell(
+              "run ends",
+              Map.of(
+                  "answered",
+                  result.answered(),
+                  "failed",
+                  result.failed(),
+                  "failures",
+                  result.failures(),
+                  "prompt_tokens",
+                  result.promptTokens(),
+                  "generated_tokens",
+                  result.generatedTokens(),
+                  "seconds",
+                  result.seconds()));
+          return result;
         });
   }
 
@@ -335,9 +364,11 @@ public final class AnnotateJob {
       for (int i = 0; i < work.size(); i++) {
         WaveWriter.Work next = work.get(i);
         describe(spark, "wave %d of %d: %d rows".formatted(i + 1, work.size(), next.asked()));
+        RunLog.tell("wave begins", next.facts());
         writer.write(next);
         manifest = manifest.with(next.wave(), next.former(), seconds.getAsDouble());
         output.write(manifest);
+        RunLog.tell("wave committed", next.facts());
         if (next.former() != null) {
           output.keepOnly(manifest.waveNumbers());
         }
@@ -397,6 +428,7 @@ public final class AnnotateJob {
     try {
       return work.call();
     } catch (Exception e) {
+      RunLog.tell("run stopped", Map.of("reason", SparkFailures.oneLine(e)));
       if (spark.sparkContext().isStopped()) {
         throw cancelled(e);
       }
