@@ -49,7 +49,9 @@ public final class Engine implements AutoCloseable {
   private boolean closed;
   private @Nullable DeviceLostException lost;
 
-  /** A request, at most how many own tokens it may hold at once, since when, and who waits for it. */
+  /**
+   * A request, at most how many own tokens it may hold at once, since when, and who waits for it.
+   */
   private record Waiting(
       Request request, int ownTokens, long since, CompletableFuture<Answers> answers) {}
 

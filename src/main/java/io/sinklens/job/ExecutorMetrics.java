@@ -30,8 +30,7 @@ final class ExecutorMetrics implements MetricSet {
   private final Meter generatedTokens = new Meter();
   private final Counter loads = new Counter();
   private final List<Annotator> open = new CopyOnWriteArrayList<>();
-  private final AtomicReference<EngineFigures> former =
-      new AtomicReference<>(EngineFigures.NONE);
+  private final AtomicReference<EngineFigures> former = new AtomicReference<>(EngineFigures.NONE);
 
   ExecutorMetrics() {
     for (FailureKind kind : FailureKind.values()) {

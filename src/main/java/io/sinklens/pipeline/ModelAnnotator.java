@@ -100,9 +100,7 @@ public final class ModelAnnotator implements Annotator {
     device = model.network().operators().manager().getDevice();
     Integer stated = generation.batchTokens();
     int batchTokens =
-        stated != null
-            ? stated
-            : DeviceBudget.tokens(config, model.network().dtype(), device);
+        stated != null ? stated : DeviceBudget.tokens(config, model.network().dtype(), device);
     engine = new Engine(model.network(), rules, batchTokens, times);
     preparing =
         Executors.newFixedThreadPool(

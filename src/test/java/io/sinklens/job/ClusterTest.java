@@ -361,6 +361,7 @@ class ClusterTest {
         input:
           path: %s
           columns: {id: question_id, image-id: image_id, answers: answer, mask: mask}
+          filter: category = 'caption'
         output: {path: %s}
         model: {path: %s, dtype: float32}
         generation: {max-new-tokens: 8}

@@ -93,10 +93,7 @@ final class StandaloneCluster implements AutoCloseable {
   public void close() throws IOException {
     List<ProcessHandle> all =
         processes.stream()
-            .flatMap(
-                each ->
-                    Stream.concat(
-                        each.descendants(), Stream.of(each.toHandle())))
+            .flatMap(each -> Stream.concat(each.descendants(), Stream.of(each.toHandle())))
             .toList();
     all.forEach(ProcessHandle::destroyForcibly);
     for (ProcessHandle each : all) {
