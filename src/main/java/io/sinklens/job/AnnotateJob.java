@@ -350,6 +350,7 @@ public final class AnnotateJob {
       DoubleSupplier seconds) {
     WaveWriter writer =
         new WaveWriter(spark, run, factory, questions, output, settings.partitions());
+    describe(spark, "looking for what is left to do");
     List<WaveWriter.Work> work = new ArrayList<>(retries() ? writer.failed(begun) : List.of());
     work.addAll(writer.missing(begun));
     if (!begun.waves().isEmpty()) {

@@ -1,7 +1,9 @@
 package io.sinklens.job;
 
+import java.io.UncheckedIOException;
 import java.nio.file.Path;
 import java.util.Map;
+import org.apache.logging.log4j.LogManager;
 import org.apache.spark.SparkConf;
 import org.apache.spark.SparkContext;
 import org.apache.spark.api.plugin.DriverPlugin;
@@ -70,9 +72,13 @@ public final class SinklensPlugin implements SparkPlugin {
     @Override
     public void init(PluginContext context, Map<String, String> fromDriver) {
       if (!context.executorID().equals(DRIVER)) {
-        String process = "executor-" + context.executorID();
-        log = openLog(context.conf(), context.conf().getAppId(), process);
         context.metricRegistry().registerAll(ExecutorAnnotator.metrics());
+        String process = "executor-" + context.executorID();
+        try {
+          log = openLog(context.conf(), context.conf().getAppId(), process);
+        } catch (UncheckedIOException e) { // Spark would start another executor, again and again.
+          LogManager.getLogger(SinklensPlugin.class).warn(e.getMessage());
+        }
       }
     }
 

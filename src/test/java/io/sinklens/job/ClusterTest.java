@@ -20,9 +20,7 @@ import java.io.Reader;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
-import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
@@ -31,6 +29,7 @@ import java.util.Random;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import java.util.spi.ToolProvider;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -52,24 +51,29 @@ class ClusterTest {
   @TempDir private static Path shared;
   @TempDir private Path folder;
   private static StandaloneCluster cluster;
+  private static SparkSession spark;
 
   @BeforeAll
   static void startCluster() throws IOException {
     LocalSpark.stop();
     cluster = StandaloneCluster.start(shared);
+    spark = session();
   }
 
   @AfterAll
   static void stopCluster() throws IOException {
-    LocalSpark.stop();
+    spark.stop();
     cluster.close();
   }
 
   /**
    * The bundled model on the processor, whatever GPU it was asked for; writes down what is asked
    * for, in a file a process.
+   *
+   * @param notes the folder of these files
+   * @param pause milliseconds it rests before each annotation
    */
-  private record OnTheProcessor(String notes) implements AnnotatorFactory {
+  private record OnTheProcessor(String notes, int pause) implements AnnotatorFactory {
     @Override
     public Annotator open(RunSettings settings) {
       note("load " + settings.model().device());
@@ -83,12 +87,27 @@ class ClusterTest {
         @Override
         public Iterator<Annotation> annotate(Iterator<Question> questions) {
           note("task " + TaskContext.get().taskAttemptId());
-          return model.annotate(questions);
+          return slowly(model.annotate(questions));
         }
 
         @Override
         public void close() {
           model.close();
+        }
+      };
+    }
+
+    private Iterator<Annotation> slowly(Iterator<Annotation> annotations) {
+      return new Iterator<>() {
+        @Override
+        public boolean hasNext() {
+          return annotations.hasNext();
+        }
+
+        @Override
+        public Annotation next() {
+          LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(pause));
+          return annotations.next();
         }
       };
     }
@@ -123,15 +142,12 @@ class ClusterTest {
   }
 
   @Test
-  void givesEveryExecutorAGpuOfItsOwnAndItsTasksOneModel() throws IOException {
-    OnTheProcessor factory = factory();
+  void givesEveryExecutorAGpuOfItsOwnAndItsTasksOneModel() {
+    OnTheProcessor factory = factory(0);
 
-    try (SparkSession spark = session("conf/spark-gpu.conf")) {
-      Result result = new AnnotateJob(job(24), factory, JobProgress.NONE).run(spark);
+    Result result = new AnnotateJob(job(24), factory, JobProgress.NONE).run(spark);
 
-      assertThat(result.answered()).isEqualTo(2 * 24);
-    }
-
+    assertThat(result.answered()).isEqualTo(2 * 24);
     Map<Long, List<String>> notes = factory.read();
     assertThat(notes).hasSize(StandaloneCluster.WORKERS);
     assertThat(
@@ -144,52 +160,51 @@ class ClusterTest {
 
   @Test
   void losesNoRowAndWritesNoneTwiceWhenAnExecutorIsKilled() throws Exception {
-    OnTheProcessor factory = factory();
+    OnTheProcessor factory = factory(100); // A task's share then takes over two seconds.
     long seed = System.nanoTime();
     ExecutorLog executors = new ExecutorLog();
+    spark.sparkContext().addSparkListener(executors);
 
-    try (SparkSession spark = session()) {
-      spark.sparkContext().addSparkListener(executors);
-      CompletableFuture<Result> run =
-          CompletableFuture.supplyAsync(
-              () -> new AnnotateJob(job(96), factory, JobProgress.NONE).run(spark));
-      while (!run.isDone() && factory.tasks().isEmpty()) {
-        Thread.sleep(20);
-      }
-      Thread.sleep(new Random(seed).nextInt(2000));
-      assertThat(run).isNotDone();
-      ProcessHandle.of(factory.tasks().get(0)).orElseThrow().destroyForcibly();
-
-      Result result = run.get(5, TimeUnit.MINUTES);
-
-      assertThat(result.answered()).as("seed %d", seed).isEqualTo(2 * 96);
-      assertThat(executors.removed.poll(1, TimeUnit.MINUTES)).isNotNull();
-      assertThat(executors.added.poll(1, TimeUnit.MINUTES)).isNotNull();
-      assertThat(
-              spark
-                  .read()
-                  .parquet(folder.resolve("out/annotations").toString())
-                  .select("sample_id", "variant")
-                  .distinct()
-                  .count())
-          .as("seed %d", seed)
-          .isEqualTo(2 * 96);
+    CompletableFuture<Result> run =
+        CompletableFuture.supplyAsync(
+            () -> new AnnotateJob(job(48), factory, JobProgress.NONE).run(spark));
+    while (!run.isDone() && factory.tasks().isEmpty()) {
+      Thread.sleep(20);
     }
+    Thread.sleep(new Random(seed).nextInt(1500));
+    assertThat(run).isNotDone();
+    ProcessHandle.of(factory.tasks().get(0)).orElseThrow().destroyForcibly();
+    Result result = run.get(5, TimeUnit.MINUTES);
+
+    assertThat(result.answered()).as("seed %d", seed).isEqualTo(2 * 48);
+    assertThat(executors.removed.poll(1, TimeUnit.MINUTES)).isNotNull();
+    assertThat(executors.added.poll(1, TimeUnit.MINUTES)).isNotNull();
+    assertThat(
+            spark
+                .read()
+                .parquet(folder.resolve("out/annotations").toString())
+                .select("sample_id", "variant")
+                .distinct()
+                .count())
+        .as("seed %d", seed)
+        .isEqualTo(2 * 48);
   }
 
   /** Executors that go, and those that come after one has gone. */
   private static final class ExecutorLog extends SparkListener {
+    private volatile boolean lost;
     private final LinkedBlockingQueue<String> removed = new LinkedBlockingQueue<>();
     private final LinkedBlockingQueue<String> added = new LinkedBlockingQueue<>();
 
     @Override
     public void onExecutorRemoved(SparkListenerExecutorRemoved event) {
+      lost = true;
       removed.add(event.executorId());
     }
 
     @Override
     public void onExecutorAdded(SparkListenerExecutorAdded event) {
-      if (!removed.isEmpty()) {
+      if (lost) {
         added.add(event.executorId());
       }
     }
@@ -200,100 +215,84 @@ class ClusterTest {
     Path job = Files.writeString(folder.resolve("job.yaml"), jobFile());
 
     Path metrics = folder.resolve("metrics");
-    Path spark =
+    Path logs = folder.resolve("logs");
+    Path settings =
         Files.write(
             folder.resolve("spark.conf"),
             MetricFiles.settings(metrics).entrySet().stream()
                 .map(entry -> entry.getKey() + " " + entry.getValue())
                 .toList());
 
-    Shell shell =
-        submit(
-            "--master",
-            cluster.master(),
-            "--properties-file",
-            spark.toString(),
-            "--conf",
-            "spark.sql.shuffle.partitions=2",
-            "--conf",
-            "spark.sql.codegen.wholeStage=false",
-            "--conf",
-            "spark.ui.enabled=false",
-            "--conf",
-            "spark.executor.extraJavaOptions=" + QUICK_START.strip(),
-            "--driver-java-options",
-            QUICK_START.strip(),
-            "--",
-            "annotate",
-            job.toString(),
-            "--limit",
-            "24");
-
-    assertThat(shell.exit()).as(shell.err()).isZero();
-    assertThat(shell.out())
-        .startsWith("Annotated 24 rows under 2 variants in ")
-        .contains(": 48 answered, 0 failed\n");
-    JsonNode manifest = new ObjectMapper().readTree(folder.resolve("out/manifest.json").toFile());
-    assertThat(manifest.path("status").asText()).isEqualTo("complete");
-    assertThat(manifest.path("counts").path("answered").asInt()).isEqualTo(48);
-    assertThat(MetricFiles.read(metrics))
-        .containsEntry("rows.answered", 48.0)
-        .containsEntry("model.loads", (double) StandaloneCluster.WORKERS)
-        .hasEntrySatisfying("passes.tokens", tokens -> assertThat(tokens).isPositive())
-        .hasEntrySatisfying("queue.images", images -> assertThat(images).isGreaterThan(3))
-        .hasEntrySatisfying("memory.resident-bytes", bytes -> assertThat(bytes).isGreaterThan(4e8));
-  }
-
-  private record Shell(int exit, String out, String err) {}
-
-  /** Runs {@code jobs/submit} as it lies in a checkout, on what Maven has just built. */
-  private Shell submit(String... arguments) throws Exception {
-    Path home = folder.resolve("home");
-    for (String file :
-        List.of("jobs/submit", "jobs/setup", "conf/spark-defaults.conf", "conf/jvm.options")) {
-      Files.createDirectories(home.resolve(file).getParent());
-      Files.copy(Path.of(file), home.resolve(file), StandardCopyOption.COPY_ATTRIBUTES);
-    }
-    Files.createDirectories(home.resolve("conf/models"));
-    Files.createDirectories(home.resolve("src/main"));
-    Files.createFile(home.resolve("pom.xml"));
-    Path target = Files.createDirectories(home.resolve("target"));
-    Files.copy(
-        StandaloneCluster.classes().resolveSibling("class-path.txt"),
-        target.resolve("class-path.txt"));
+    Checkout checkout = Checkout.make(folder.resolve("home"), StandaloneCluster.classPath());
     ToolProvider.findFirst("jar")
         .orElseThrow()
         .run(
             System.out,
             System.err,
             "--create",
-            "--no-compress",
             "--file",
-            target.resolve("launcher.jar").toString(),
+            checkout.jar().toString(),
             "-C",
             StandaloneCluster.classes().toString(),
             ".");
-    Files.createFile(target.resolve("launcher.built"));
 
-    List<String> command = new ArrayList<>(List.of(home.resolve("jobs/submit").toString()));
-    command.addAll(List.of(arguments));
-    Path out = folder.resolve("stdout");
-    Path err = folder.resolve("stderr");
-    ProcessBuilder builder =
-        new ProcessBuilder(command).redirectOutput(out.toFile()).redirectError(err.toFile());
-    builder.environment().put("SPARK_HOME", cluster.sparkHome().toString());
-    builder.environment().remove("SINKLENS_PROFILE");
-    Process process = builder.start();
-    try {
-      assertThat(process.waitFor(5, TimeUnit.MINUTES)).isTrue();
-    } finally {
-      process.destroyForcibly();
+    Checkout.Ended ended =
+        checkout.submit(
+            cluster.sparkHome(),
+            Map.of("SPARK_LOCAL_IP", "127.0.0.1", "SINKLENS_LOG_DIR", logs.toString()),
+            List.of(
+                "--master",
+                cluster.master(),
+                "--properties-file",
+                settings.toString(),
+                "--conf",
+                "spark.sql.shuffle.partitions=2",
+                "--conf",
+                "spark.sql.codegen.wholeStage=false",
+                "--conf",
+                "spark.ui.enabled=false",
+                "--conf",
+                "spark.executor.extraJavaOptions=" + QUICK_START.strip(),
+                "--driver-java-options",
+                QUICK_START.strip(),
+                "--",
+                "annotate",
+                job.toString(),
+                "--limit",
+                "12"));
+
+    assertThat(ended.exit()).as(ended.err()).isZero();
+    assertThat(ended.out())
+        .startsWith("Annotated 12 rows under 2 variants in ")
+        .contains(": 24 answered, 0 failed\n");
+    JsonNode manifest = new ObjectMapper().readTree(folder.resolve("out/manifest.json").toFile());
+    assertThat(manifest.path("status").asText()).isEqualTo("complete");
+    assertThat(manifest.path("counts").path("answered").asInt()).isEqualTo(24);
+    assertThat(MetricFiles.read(metrics))
+        .containsEntry("rows.answered", 24.0)
+        .containsEntry("model.loads", (double) StandaloneCluster.WORKERS)
+        .hasEntrySatisfying("passes.tokens", tokens -> assertThat(tokens).isPositive())
+        .hasEntrySatisfying("queue.images", images -> assertThat(images).isGreaterThan(3))
+        .hasEntrySatisfying("memory.resident-bytes", bytes -> assertThat(bytes).isGreaterThan(4e8));
+    try (Stream<Path> files = Files.walk(logs)) {
+      assertThat(files.filter(Files::isRegularFile).toList())
+          .hasSize(1 + StandaloneCluster.WORKERS)
+          .allSatisfy(
+              file ->
+                  assertThat(file)
+                      .content()
+                      .contains(
+                          file.endsWith("driver.jsonl")
+                              ? "\"event\":\"run ends\""
+                              : "\"event\":\"model loaded\""));
     }
-    return new Shell(process.exitValue(), Files.readString(out), Files.readString(err));
   }
 
-  /** A session whose driver is here, set up as {@code jobs/submit} does. */
-  private static SparkSession session(String... files) {
+  /**
+   * A session whose driver is here, set up as {@code jobs/submit} does, with half of each worker
+   * and its GPU.
+   */
+  private static SparkSession session() {
     SparkSession.Builder builder =
         SparkSession.builder()
             .master(cluster.master())
@@ -301,6 +300,8 @@ class ClusterTest {
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.executor.memory", "1g")
+            .config("spark.executor.cores", 2)
+            .config("spark.cores.max", 2 * StandaloneCluster.WORKERS)
             .config("spark.executor.extraClassPath", System.getProperty("java.class.path"))
             .config("spark.executor.defaultJavaOptions", jvmOptions() + QUICK_START)
             .config("spark.scheduler.minRegisteredResourcesRatio", 1)
@@ -308,9 +309,7 @@ class ClusterTest {
             .config("spark.sql.codegen.wholeStage", false)
             .config("spark.sql.codegen.factoryMode", "NO_CODEGEN");
     properties("conf/spark-defaults.conf").forEach(builder::config);
-    for (String file : files) {
-      properties(file).forEach(builder::config);
-    }
+    properties("conf/spark-gpu.conf").forEach(builder::config);
     return builder.getOrCreate();
   }
 
@@ -339,9 +338,9 @@ class ClusterTest {
     }
   }
 
-  private OnTheProcessor factory() {
+  private OnTheProcessor factory(int pause) {
     try {
-      return new OnTheProcessor(Files.createDirectory(folder.resolve("notes")).toString());
+      return new OnTheProcessor(Files.createDirectory(folder.resolve("notes")).toString(), pause);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot make a folder", e);
     }

@@ -19,7 +19,11 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.ConcurrentSkipListSet;
 import org.apache.logging.log4j.LogManager;
+import org.apache.spark.scheduler.SparkListener;
+import org.apache.spark.scheduler.SparkListenerJobStart;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -32,6 +36,15 @@ class SinklensPluginTest {
   @TempDir private static Path folder;
   private static final Map<String, Double> BEFORE = MetricFiles.of(ExecutorAnnotator.metrics());
   private static final List<JsonNode> LOG = new ArrayList<>();
+  private static final Set<String> JOBS = new ConcurrentSkipListSet<>();
+
+  /** What the web page calls Spark's jobs; empty for one without a name. */
+  private static final class JobNames extends SparkListener {
+    @Override
+    public void onJobStart(SparkListenerJobStart job) {
+      JOBS.add(job.properties().getProperty("spark.job.description", ""));
+    }
+  }
 
   @BeforeAll
   static void run() throws IOException {
@@ -51,6 +64,7 @@ class SinklensPluginTest {
               """)
           .write()
           .parquet(folder.resolve("in").toString());
+      spark.sparkContext().addSparkListener(new JobNames());
       job(folder.resolve("in").toString()).run(spark);
       assertThatThrownBy(() -> job("s3a://key:secret@bucket/in").run(spark)).isNotNull();
       LogManager.getLogger("anyone").warn("Cannot reach s3a://key:secret@bucket");
@@ -92,6 +106,18 @@ class SinklensPluginTest {
         .containsEntry("tokens.prompt", 40.0)
         .containsEntry("tokens.generated", 8.0)
         .containsEntry("model.loads", 1.0);
+  }
+
+  @Test
+  void callsEveryJobOfSparkByWhatItDoes() {
+    assertThat(JOBS)
+        .allMatch(name -> name.startsWith("sinklens annotate: "))
+        .contains(
+            "sinklens annotate: reading the input",
+            "sinklens annotate: loading the model",
+            "sinklens annotate: checking the output")
+        .anyMatch(name -> name.matches(".*: wave 1 of 2: [12] rows"))
+        .anyMatch(name -> name.matches(".*: wave 2 of 2: [12] rows"));
   }
 
   @Test

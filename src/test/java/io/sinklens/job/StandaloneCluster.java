@@ -22,7 +22,6 @@ import java.util.stream.Stream;
  */
 final class StandaloneCluster implements AutoCloseable {
   static final int WORKERS = 2;
-  static final int CORES = 2;
   private static final Path JAVA = Path.of(System.getProperty("java.home"), "bin", "java");
   private static final Pattern ADDRESS = Pattern.compile("spark://127\\.0\\.0\\.1:\\d+");
   private static final Duration PATIENCE = Duration.ofSeconds(90);
@@ -141,9 +140,9 @@ final class StandaloneCluster implements AutoCloseable {
         List.of("PATH=" + bin + ":" + System.getenv("PATH")),
         "worker.Worker",
         "--cores",
-        String.valueOf(CORES),
+        "4",
         "--memory",
-        "1g",
+        "2g",
         "--webui-port",
         "0",
         "--work-dir",
