@@ -245,6 +245,10 @@ class ClusterTest {
                 cluster.master(),
                 "--properties-file",
                 settings.toString(),
+                "--total-executor-cores",
+                String.valueOf(2 * StandaloneCluster.WORKERS),
+                "--conf",
+                "spark.scheduler.minRegisteredResourcesRatio=1",
                 "--conf",
                 "spark.sql.shuffle.partitions=2",
                 "--conf",
@@ -259,17 +263,17 @@ class ClusterTest {
                 "annotate",
                 job.toString(),
                 "--limit",
-                "12"));
+                "24"));
 
     assertThat(ended.exit()).as(ended.err()).isZero();
     assertThat(ended.out())
-        .startsWith("Annotated 12 rows under 2 variants in ")
-        .contains(": 24 answered, 0 failed\n");
+        .startsWith("Annotated 24 rows under 2 variants in ")
+        .contains(": 48 answered, 0 failed\n");
     JsonNode manifest = new ObjectMapper().readTree(folder.resolve("out/manifest.json").toFile());
     assertThat(manifest.path("status").asText()).isEqualTo("complete");
-    assertThat(manifest.path("counts").path("answered").asInt()).isEqualTo(24);
+    assertThat(manifest.path("counts").path("answered").asInt()).isEqualTo(48);
     assertThat(MetricFiles.read(metrics))
-        .containsEntry("rows.answered", 24.0)
+        .containsEntry("rows.answered", 48.0)
         .containsEntry("model.loads", (double) StandaloneCluster.WORKERS)
         .hasEntrySatisfying("passes.tokens", tokens -> assertThat(tokens).isPositive())
         .hasEntrySatisfying("queue.images", images -> assertThat(images).isGreaterThan(3))
