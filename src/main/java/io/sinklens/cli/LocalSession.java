@@ -1,5 +1,6 @@
 package io.sinklens.cli;
 
+import io.sinklens.job.SinklensPlugin;
 import org.apache.spark.SparkConf;
 import org.apache.spark.sql.SparkSession;
 
@@ -28,6 +29,11 @@ final class LocalSession {
       conf.setIfMissing("spark.sql.codegen.factoryMode", "NO_CODEGEN");
     }
     conf.setIfMissing("spark.app.name", name);
+    conf.setIfMissing("spark.plugins", SinklensPlugin.class.getName());
+    String logs = System.getenv("SINKLENS_LOG_DIR");
+    if (logs != null && !logs.isEmpty()) {
+      conf.setIfMissing("spark.sinklens.log.dir", logs);
+    }
     conf.setIfMissing("spark.sql.session.timeZone", "UTC");
     conf.setIfMissing("spark.sql.debug.maxToStringFields", "1000");
     return SparkSession.builder().config(conf).getOrCreate();

@@ -31,7 +31,11 @@ public final class SinklensCommand {
 
   /** Runs a command and ends the process with its exit code. */
   public static void main(String[] args) {
-    System.exit(commandLine().execute(args));
+    int code = commandLine().execute(args);
+    // YARN takes a driver that exits before its main method returns for one that has failed.
+    if (code != ExitCode.DONE || !"cluster".equals(System.getProperty("spark.submit.deployMode"))) {
+      System.exit(code);
+    }
   }
 
   /** The program, ready to execute arguments. */

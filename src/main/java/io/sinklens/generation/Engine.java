@@ -35,6 +35,7 @@ public final class Engine implements AutoCloseable {
   private static final int GPU_PASS_TOKENS = 8192;
 
   private final Batch batch;
+  private final PhaseTimes times;
   private final GenerationRules rules;
   private final Thread thread;
   private final VisionLanguageModel model;
@@ -48,8 +49,11 @@ public final class Engine implements AutoCloseable {
   private boolean closed;
   private @Nullable DeviceLostException lost;
 
-  /** A request, at most how many own tokens it may hold at once, and who waits for it. */
-  private record Waiting(Request request, int ownTokens, CompletableFuture<Answers> answers) {}
+  /**
+   * A request, at most how many own tokens it may hold at once, since when, and who waits for it.
+   */
+  private record Waiting(
+      Request request, int ownTokens, long since, CompletableFuture<Answers> answers) {}
 
   /**
    * Starts an engine.
@@ -62,6 +66,7 @@ public final class Engine implements AutoCloseable {
     this.model = model;
     passTokens = model.operators().areOnGpu() ? GPU_PASS_TOKENS : PASS_TOKENS;
     this.rules = rules;
+    this.times = times;
     budget = batchTokens;
     batch = new Batch(model, rules, times);
     thread = new Thread(this::serve, "sinklens-engine");
@@ -86,7 +91,9 @@ public final class Engine implements AutoCloseable {
         answers.completeExceptionally(
             lost == null ? new CancellationException("The engine is closed") : lost);
       } else {
-        queue.add(new Waiting(request, request.ownTokens(rules.maxNewTokens()), answers));
+        queue.add(
+            new Waiting(
+                request, request.ownTokens(rules.maxNewTokens()), System.nanoTime(), answers));
         changed.signalAll();
       }
     } finally {
@@ -209,6 +216,7 @@ public final class Engine implements AutoCloseable {
   private boolean begin(Waiting next, int ownCapacity, int places) {
     try {
       underWay.put(batch.begin(next.request(), ownCapacity, places), next);
+      times.addBegun(System.nanoTime() - next.since());
       return true;
     } catch (RuntimeException | Error e) {
       if (!isOutOfMemory(e)) {
@@ -275,7 +283,7 @@ public final class Engine implements AutoCloseable {
       unlocked.add(() -> alone.answers().completeExceptionally(outOfMemory(e)));
       return Optional.empty();
     }
-    return Optional.of(new Waiting(alone.request(), own / 2, alone.answers()));
+    return Optional.of(new Waiting(alone.request(), own / 2, alone.since(), alone.answers()));
   }
 
   /** Ends all that is under way; when closed, what waits too. */

@@ -13,6 +13,8 @@ public final class PhaseTimes {
   private final LongAdder promptTokens = new LongAdder();
   private final LongAdder answeredRows = new LongAdder();
   private final LongAdder generatedTokens = new LongAdder();
+  private final LongAdder begun = new LongAdder();
+  private final LongAdder waitNanos = new LongAdder();
 
   public PhaseTimes() {
     for (Phase phase : Phase.values()) {
@@ -73,6 +75,22 @@ public final class PhaseTimes {
     promptTokens.add(prompt);
     answeredRows.add(rows);
     generatedTokens.add(generated);
+  }
+
+  /** Adds a request that begins; one that memory made begin again counts again. */
+  void addBegun(long waitedNanos) {
+    begun.increment();
+    waitNanos.add(waitedNanos);
+  }
+
+  /** Requests that have begun. */
+  public long begun() {
+    return begun.sum();
+  }
+
+  /** Seconds they had waited for room, together. */
+  public double waitSeconds() {
+    return waitNanos.sum() / 1e9;
   }
 
   /** Seconds spent on a phase so far. */

@@ -200,11 +200,49 @@ public final class AnnotateJob {
             former = formerRun(output); // Another run may have ended in the meantime.
             InputQuestions questions = questions(spark, output, former);
             Manifest begun = begin(spark, questions, output, former, lease);
+            tellBegin(questions, begun);
             DoubleSupplier seconds = () -> begun.wallSeconds() + (System.nanoTime() - start) / 1e9;
             Manifest written = writeWaves(spark, questions, output, begun, lease, seconds);
-            return result(finish(spark, questions, output, written, lease, seconds), begun);
+            Result result =
+                result(finish(spark, questions, output, written, lease, seconds), begun);
+            tellEnd(result);
+            return result;
           }
         });
+  }
+
+  private void tellBegin(InputQuestions questions, Manifest begun) {
+    RunLog.tell(
+        "run begins",
+        Map.of(
+            "output",
+            Manifest.withoutPasswords(run.output().path()),
+            "rows",
+            questions.count(),
+            "variants",
+            run.variants().size(),
+            "waves",
+            questions.waves().size(),
+            "former_waves",
+            begun.waves().size()));
+  }
+
+  private static void tellEnd(Result result) {
+    RunLog.tell(
+        "run ends",
+        Map.of(
+            "answered",
+            result.answered(),
+            "failed",
+            result.failed(),
+            "failures",
+            result.failures(),
+            "prompt_tokens",
+            result.promptTokens(),
+            "generated_tokens",
+            result.generatedTokens(),
+            "seconds",
+            result.seconds()));
   }
 
   private OutputFolder checkOutput(SparkSession spark) {
@@ -339,6 +377,7 @@ public final class AnnotateJob {
       DoubleSupplier seconds) {
     WaveWriter writer =
         new WaveWriter(spark, run, factory, questions, output, settings.partitions());
+    describe(spark, "looking for what is left to do");
     List<WaveWriter.Work> work = new ArrayList<>(retries() ? writer.failed(begun) : List.of());
     work.addAll(writer.missing(begun));
     if (!begun.waves().isEmpty()) {
@@ -354,6 +393,7 @@ public final class AnnotateJob {
         WaveWriter.Work done = flight.next();
         manifest = manifest.with(done.wave(), done.former(), seconds.getAsDouble());
         output.write(manifest, lease);
+        RunLog.tell("wave committed", done.facts());
         if (done.former() != null) {
           output.deleteWave(done.former().number());
         }
@@ -425,6 +465,7 @@ public final class AnnotateJob {
     try {
       return work.call();
     } catch (Exception e) {
+      RunLog.tell("run stopped", Map.of("reason", SparkFailures.oneLine(e)));
       if (spark.sparkContext().isStopped()) {
         throw cancelled(e);
       }

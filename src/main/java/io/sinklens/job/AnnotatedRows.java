@@ -2,11 +2,13 @@ package io.sinklens.job;
 
 import static org.apache.spark.sql.functions.col;
 
+import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.Question;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.AnnotatorLostException;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.result.Annotation;
+import io.sinklens.result.Outcome;
 import io.sinklens.table.AnnotationTable;
 import io.sinklens.table.ImageFiles;
 import io.sinklens.table.QuestionReader;
@@ -15,6 +17,7 @@ import java.util.ArrayDeque;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.Deque;
+import java.util.EnumMap;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
@@ -165,9 +168,17 @@ final class AnnotatedRows {
     }
   }
 
-  private record Annotated(
-      Iterator<Annotation> annotations, Waiting waiting, @Nullable Counters counters)
-      implements Iterator<Row> {
+  private static final class Annotated implements Iterator<Row> {
+    private final Iterator<Annotation> annotations;
+    private final Waiting waiting;
+    private final @Nullable Counters counters;
+    private final Map<FailureKind, Long> failed = new EnumMap<>(FailureKind.class);
+
+    Annotated(Iterator<Annotation> annotations, Waiting waiting, @Nullable Counters counters) {
+      this.annotations = annotations;
+      this.waiting = waiting;
+      this.counters = counters;
+    }
 
     @Override
     public boolean hasNext() {
@@ -175,12 +186,26 @@ final class AnnotatedRows {
         return true;
       }
       waiting.requireNoneLeft();
+      if (!failed.isEmpty()) {
+        RunLog.tell("rows failed", failures());
+        failed.clear();
+      }
       return false;
+    }
+
+    private Map<String, Object> failures() {
+      TaskContext task = TaskContext.get();
+      return Map.of(
+          "stage", task.stageId(), "partition", task.partitionId(), "failures", Map.copyOf(failed));
     }
 
     @Override
     public Row next() {
       Annotation annotation = pull();
+      ExecutorAnnotator.metrics().count(annotation);
+      if (annotation.outcome() instanceof Outcome.Failed row) {
+        failed.merge(row.failure().kind(), 1L, Long::sum);
+      }
       if (counters != null) {
         counters.count(annotation);
       }

@@ -3,6 +3,7 @@ package io.sinklens.job;
 import io.sinklens.pipeline.Annotator;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.AnnotatorSettings;
+import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import java.util.HashMap;
 import java.util.Map;
@@ -21,6 +22,7 @@ final class ExecutorAnnotator {
   private static final ExecutorAnnotator OF_THIS_JVM = new ExecutorAnnotator();
 
   private final Map<Key, Loaded> loaded = new HashMap<>();
+  private final ExecutorMetrics metrics = new ExecutorMetrics();
   private int loads;
 
   private ExecutorAnnotator() {}
@@ -76,6 +78,11 @@ final class ExecutorAnnotator {
         : settings.onDevice("gpu:" + gpu.addresses()[0]);
   }
 
+  /** What the annotators of this JVM do. */
+  static ExecutorMetrics metrics() {
+    return OF_THIS_JVM.metrics;
+  }
+
   /** How often this JVM has loaded an annotator. */
   static int loads() {
     return OF_THIS_JVM.count();
@@ -85,8 +92,24 @@ final class ExecutorAnnotator {
     Loaded one = loaded.get(key);
     if (one == null) {
       closeUnused();
+      long start = System.nanoTime();
       one = new Loaded(key.factory().open(settings));
       loads++;
+      metrics.opened(one.annotator);
+      ModelFacts facts = one.annotator.facts();
+      RunLog.tell(
+          "model loaded",
+          Map.of(
+              "family",
+              facts.family(),
+              "path",
+              facts.path(),
+              "dtype",
+              facts.dtype(),
+              "device",
+              facts.device(),
+              "seconds",
+              (System.nanoTime() - start) / 1e9));
       loaded.put(key, one);
     }
     one.users++;
@@ -111,6 +134,7 @@ final class ExecutorAnnotator {
             one -> {
               if (one.users == 0) {
                 one.annotator.close();
+                metrics.closed(one.annotator);
               }
               return one.users == 0;
             });

@@ -7,6 +7,7 @@ import io.sinklens.pipeline.RunSettings;
 import io.sinklens.table.AnnotationTable;
 import io.sinklens.table.QuestionTable;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -40,7 +41,13 @@ final class WaveWriter {
       Manifest.@Nullable Wave former,
       long asked,
       Dataset<Row> questions,
-      @Nullable Dataset<Row> kept) {}
+      @Nullable Dataset<Row> kept) {
+
+    /** For the log. */
+    Map<String, ?> facts() {
+      return Map.of("wave", wave.number(), "rows", asked);
+    }
+  }
 
   /**
    * A writer.

@@ -77,6 +77,7 @@ final class WavesInFlight implements AutoCloseable {
     written.submit(
         () -> {
           spark.sparkContext().setJobGroup(group, name, false);
+          RunLog.tell("wave begins", work.facts());
           writer.write(work);
           return work;
         });

@@ -22,6 +22,11 @@ public interface Annotator extends AutoCloseable {
    */
   Iterator<Annotation> annotate(Iterator<Question> questions);
 
+  /** What it has done so far; from any thread, and also after it was closed. */
+  default EngineFigures figures() {
+    return EngineFigures.NONE;
+  }
+
   /** Frees the model. */
   @Override
   void close();

@@ -1,5 +1,6 @@
 package io.sinklens.pipeline;
 
+import ai.djl.Device;
 import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
@@ -20,6 +21,7 @@ import io.sinklens.result.AttentionRecord;
 import io.sinklens.result.Outcome;
 import io.sinklens.result.PromptFacts;
 import io.sinklens.sink.PrefixSinkValues;
+import io.sinklens.tensor.Devices;
 import java.nio.file.Path;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
@@ -60,6 +62,7 @@ public final class ModelAnnotator implements Annotator {
   private final ImageDecoder decoder;
   private final OutcomeBuilder outcomes;
   private final PhaseTimes times = new PhaseTimes();
+  private final Device device;
   private final Engine engine;
   private final ExecutorService preparing;
   private final ExecutorService finishing;
@@ -94,12 +97,10 @@ public final class ModelAnnotator implements Annotator {
             generation.answerChoices(),
             config.numHiddenLayers(),
             config.numAttentionHeads());
+    device = model.network().operators().manager().getDevice();
     Integer stated = generation.batchTokens();
     int batchTokens =
-        stated != null
-            ? stated
-            : DeviceBudget.tokens(
-                config, model.network().dtype(), model.network().operators().manager().getDevice());
+        stated != null ? stated : DeviceBudget.tokens(config, model.network().dtype(), device);
     engine = new Engine(model.network(), rules, batchTokens, times);
     preparing =
         Executors.newFixedThreadPool(
@@ -148,6 +149,26 @@ public final class ModelAnnotator implements Annotator {
                         pass.getValue().count(),
                         pass.getValue().nanos() / 1e9))
             .toList());
+  }
+
+  @Override
+  public EngineFigures figures() {
+    long passes = 0;
+    long tokens = 0;
+    long rows = 0;
+    for (Map.Entry<PhaseTimes.PassSize, PhaseTimes.PassSum> pass : times.passes().entrySet()) {
+      long count = pass.getValue().count();
+      passes += count;
+      tokens += count * pass.getKey().tokens();
+      rows += count * pass.getKey().answers();
+    }
+    return new EngineFigures(
+        passes,
+        tokens,
+        rows,
+        times.begun(),
+        times.waitSeconds(),
+        Devices.memory(device).map(memory -> memory.total() - memory.free()).orElse(0L));
   }
 
   /**

@@ -21,4 +21,11 @@ public final class LocalSpark {
         .config("spark.sql.debug.maxToStringFields", 1000)
         .getOrCreate();
   }
+
+  /** Ends it for a test that starts a session of another kind; the next test gets a new one. */
+  public static void stop() {
+    if (SparkSession.getDefaultSession().isDefined()) {
+      SparkSession.getDefaultSession().get().stop();
+    }
+  }
 }
