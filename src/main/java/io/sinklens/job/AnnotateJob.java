@@ -5,12 +5,13 @@ import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.table.AnnotationTable;
 import io.sinklens.table.QuestionTable;
+import io.sinklens.table.WaveCommit;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.concurrent.CancellationException;
@@ -32,10 +33,13 @@ import org.jspecify.annotations.Nullable;
  * that are missing.
  */
 public final class AnnotateJob {
-  /** Rows a reader holds at once: with the default of 4096, large images fill the memory. */
-  private static final String READ_BATCH = "spark.sql.parquet.columnarReaderBatchSize";
-
-  private static final String READ_BATCH_ROWS = "8";
+  /** What the session is told for the time of a run. */
+  private static final Map<String, String> SESSION =
+      Map.of(
+          "spark.sql.parquet.columnarReaderBatchSize",
+          "8", // Rows a reader holds at once: with the default of 4096, large images fill memory.
+          WaveCommit.SESSION_KEY,
+          WaveCommit.class.getName());
 
   private final Settings settings;
   private final RunSettings run;
@@ -390,10 +394,15 @@ public final class AnnotateJob {
         complete.wallSeconds());
   }
 
-  /** Runs with small read batches, and leaves the session as it was. */
+  /** Runs with settings of our own, and leaves the session as it was. */
   private <T> T reading(SparkSession spark, Callable<T> work) {
-    Optional<String> before = Optional.ofNullable(spark.conf().get(READ_BATCH, null));
-    spark.conf().set(READ_BATCH, READ_BATCH_ROWS);
+    Map<String, @Nullable String> before = new HashMap<>();
+    SESSION.forEach(
+        (name, value) -> {
+          before.put(name, spark.conf().get(name, null));
+          spark.conf().set(name, value);
+        });
+    S3Defaults.in(hadoop(spark));
     try {
       return work.call();
     } catch (Exception e) {
@@ -406,8 +415,14 @@ public final class AnnotateJob {
     } finally {
       if (!spark.sparkContext().isStopped()) {
         describe(spark, null);
-        before.ifPresentOrElse(
-            value -> spark.conf().set(READ_BATCH, value), () -> spark.conf().unset(READ_BATCH));
+        before.forEach(
+            (name, value) -> {
+              if (value == null) {
+                spark.conf().unset(name);
+              } else {
+                spark.conf().set(name, value);
+              }
+            });
       }
     }
   }
