@@ -294,7 +294,7 @@ public final class AnnotateJob {
       return Manifest.modelFacts(
           spark
               .createDataset(List.of("model"), Encoders.STRING())
-              .mapPartitions(new DescribeModel(factory, run), Encoders.STRING())
+              .mapPartitions(new DescribeModel(factory, run, new LocalModel(hadoop(spark))), Encoders.STRING())
               .first());
     } catch (Exception e) { // Spark's own exceptions are checked, and Scala declares none.
       for (Throwable cause : SparkFailures.causes(e)) {
@@ -306,12 +306,13 @@ public final class AnnotateJob {
     }
   }
 
-  private record DescribeModel(AnnotatorFactory factory, RunSettings run)
+  private record DescribeModel(AnnotatorFactory factory, RunSettings run, LocalModel local)
       implements MapPartitionsFunction<String, String> {
     @Override
     public Iterator<String> call(Iterator<String> any) {
-      try (ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, run)) {
-        return List.of(Manifest.toJson(lease.annotator().facts())).iterator();
+      try (ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, run, local)) {
+        ModelFacts facts = lease.annotator().facts().withPath(run.model().path());
+        return List.of(Manifest.toJson(facts)).iterator();
       }
     }
   }

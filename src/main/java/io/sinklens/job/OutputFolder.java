@@ -14,7 +14,9 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.CommonPathCapabilities;
 import org.apache.hadoop.fs.CreateFlag;
+import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileContext;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -111,7 +113,8 @@ final class OutputFolder {
     } catch (FileNotFoundException e) {
       return Optional.empty();
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot read the manifest in " + shown, e);
+      throw new UncheckedIOException(
+          "Cannot read the manifest in %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
     }
   }
 
@@ -150,34 +153,56 @@ final class OutputFolder {
         }
       }
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot clear output.path " + shown, e);
+      throw new UncheckedIOException(
+          "Cannot clear output.path %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
     }
   }
 
   /** Replaces the manifest as a whole: a reader sees the old one or the new one. */
   void write(Manifest manifest) {
     Path target = new Path(folder, MANIFEST);
-    Path fresh = new Path(folder, NEW_MANIFEST);
+    byte[] json = manifest.toJson().getBytes(StandardCharsets.UTF_8);
     try {
-      FileContext files = FileContext.getFileContext(qualified().toUri(), hadoop);
-      try (OutputStream json =
-          files.create(
-              fresh,
-              EnumSet.of(CreateFlag.CREATE, CreateFlag.OVERWRITE),
-              CreateOpts.createParent())) {
-        json.write(manifest.toJson().getBytes(StandardCharsets.UTF_8));
+      // An object of a store appears when its stream is closed, and is renamed by copying.
+      if (files().hasPathCapability(folder, CommonPathCapabilities.ABORTABLE_STREAM)) {
+        put(target, json);
+      } else {
+        rename(json, target);
       }
-      files.rename(fresh, target, Rename.OVERWRITE);
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot write the manifest in " + shown, e);
+      throw new UncheckedIOException(
+          "Cannot write the manifest in %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
     }
+  }
+
+  private void put(Path target, byte[] content) throws IOException {
+    FSDataOutputStream object = files().create(target, true);
+    try {
+      object.write(content);
+    } catch (IOException e) {
+      object.abort();
+      throw e;
+    }
+    object.close();
+  }
+
+  private void rename(byte[] content, Path target) throws IOException {
+    Path fresh = new Path(folder, NEW_MANIFEST);
+    FileContext files = FileContext.getFileContext(qualified().toUri(), hadoop);
+    try (OutputStream file =
+        files.create(
+            fresh, EnumSet.of(CreateFlag.CREATE, CreateFlag.OVERWRITE), CreateOpts.createParent())) {
+      file.write(content);
+    }
+    files.rename(fresh, target, Rename.OVERWRITE);
   }
 
   void markComplete() {
     try {
       files().create(new Path(folder, SUCCESS), true).close();
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot write output.path " + shown, e);
+      throw new UncheckedIOException(
+          "Cannot write output.path %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
     }
   }
 
@@ -202,7 +227,7 @@ final class OutputFolder {
   private UncheckedIOException unreachable(IOException e) {
     return new UncheckedIOException(
         "Cannot reach output.path %s: %s"
-            .formatted(shown, Manifest.withoutPasswords(String.valueOf(e.getMessage()))),
+            .formatted(shown, SparkFailures.oneLine(e)),
         e);
   }
 
