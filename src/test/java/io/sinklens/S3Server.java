@@ -23,7 +23,9 @@ import software.amazon.awssdk.regions.Region;
 import software.amazon.awssdk.services.s3.S3Client;
 import software.amazon.awssdk.services.s3.model.S3Object;
 
-/** A real S3 server on this machine, S3Proxy in a process of its own; all tests of a JVM share it. */
+/**
+ * A real S3 server on this machine, S3Proxy in a process of its own; all tests of a JVM share it.
+ */
 public final class S3Server {
   public static final String ACCESS_KEY = "planted-access-key";
   public static final String SECRET_KEY = "planted/secret+key";
@@ -153,10 +155,7 @@ public final class S3Server {
 
   /** The names of all objects in a bucket. */
   public List<String> names(String bucket) {
-    return client
-        .listObjectsV2Paginator(request -> request.bucket(bucket))
-        .contents()
-        .stream()
+    return client.listObjectsV2Paginator(request -> request.bucket(bucket)).contents().stream()
         .map(S3Object::key)
         .toList();
   }
@@ -171,8 +170,7 @@ public final class S3Server {
   }
 
   public void write(String bucket, String name, byte[] content) {
-    client.putObject(
-        request -> request.bucket(bucket).key(name), RequestBody.fromBytes(content));
+    client.putObject(request -> request.bucket(bucket).key(name), RequestBody.fromBytes(content));
   }
 
   public void delete(String bucket, String name) {

@@ -1,5 +1,6 @@
 package io.sinklens.job;
 
+import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
@@ -38,6 +39,8 @@ public final class AnnotateJob {
       Map.of(
           "spark.sql.parquet.columnarReaderBatchSize",
           "8", // Rows a reader holds at once: with the default of 4096, large images fill memory.
+          "parquet.hadoop.vectored.io.enabled",
+          "false", // Reads of several ranges at once are not tried again when S3 breaks them off.
           WaveCommit.SESSION_KEY,
           WaveCommit.class.getName());
 
@@ -294,7 +297,8 @@ public final class AnnotateJob {
       return Manifest.modelFacts(
           spark
               .createDataset(List.of("model"), Encoders.STRING())
-              .mapPartitions(new DescribeModel(factory, run, new LocalModel(hadoop(spark))), Encoders.STRING())
+              .mapPartitions(
+                  new DescribeModel(factory, run, new LocalModel(hadoop(spark))), Encoders.STRING())
               .first());
     } catch (Exception e) { // Spark's own exceptions are checked, and Scala declares none.
       for (Throwable cause : SparkFailures.causes(e)) {
@@ -397,6 +401,9 @@ public final class AnnotateJob {
 
   /** Runs with settings of our own, and leaves the session as it was. */
   private <T> T reading(SparkSession spark, Callable<T> work) {
+    Addresses.requireNoPassword("input.path", run.input().path());
+    Addresses.requireNoPassword("input.images", run.input().images());
+    Addresses.requireNoPassword("output.path", run.output().path());
     Map<String, @Nullable String> before = new HashMap<>();
     SESSION.forEach(
         (name, value) -> {
@@ -412,7 +419,7 @@ public final class AnnotateJob {
       }
       throw e instanceof RuntimeException known
           ? known
-          : new IllegalStateException(SparkFailures.oneLine(e), e);
+          : SparkFailures.unwrapped(e, "Cannot finish the run");
     } finally {
       if (!spark.sparkContext().isStopped()) {
         describe(spark, null);

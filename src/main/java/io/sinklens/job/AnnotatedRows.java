@@ -70,12 +70,7 @@ final class AnnotatedRows {
         .sortWithinPartitions(QuestionTable.IMAGE_KEY, QuestionTable.SAMPLE_ID)
         .mapPartitions(
             new AnnotatePartition(
-                factory,
-                settings,
-                new LocalModel(hadoop),
-                files,
-                carried != null,
-                counters),
+                factory, settings, new LocalModel(hadoop), files, carried != null, counters),
             Encoders.row(result));
   }
 

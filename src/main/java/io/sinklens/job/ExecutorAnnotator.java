@@ -85,8 +85,7 @@ final class ExecutorAnnotator {
     return OF_THIS_JVM.count();
   }
 
-  private synchronized Lease take(
-      Key key, RunSettings settings, UnaryOperator<RunSettings> local) {
+  private synchronized Lease take(Key key, RunSettings settings, UnaryOperator<RunSettings> local) {
     Loaded one = loaded.get(key);
     if (one == null) {
       closeUnused();

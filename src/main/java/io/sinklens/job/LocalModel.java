@@ -36,6 +36,8 @@ final class LocalModel implements UnaryOperator<RunSettings>, Serializable {
   public RunSettings apply(RunSettings run) {
     String path = run.model().path();
     String vision = run.model().visionPath();
+    Addresses.requireNoPassword("model.path", path);
+    Addresses.requireNoPassword("model.vision-path", vision);
     return isHere(path) && isHere(vision)
         ? run
         : run.withModelAt(local(path), vision == null ? null : local(vision));
@@ -86,9 +88,7 @@ final class LocalModel implements UnaryOperator<RunSettings>, Serializable {
     private static RemoteFile file(String name, FileStatus status) {
       String etag = status instanceof EtagSource tagged ? tagged.getEtag() : null;
       return new RemoteFile(
-          name,
-          status.getLen(),
-          etag != null ? etag : Long.toString(status.getModificationTime()));
+          name, status.getLen(), etag != null ? etag : Long.toString(status.getModificationTime()));
     }
 
     @Override

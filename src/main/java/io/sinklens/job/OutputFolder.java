@@ -191,7 +191,9 @@ final class OutputFolder {
     FileContext files = FileContext.getFileContext(qualified().toUri(), hadoop);
     try (OutputStream file =
         files.create(
-            fresh, EnumSet.of(CreateFlag.CREATE, CreateFlag.OVERWRITE), CreateOpts.createParent())) {
+            fresh,
+            EnumSet.of(CreateFlag.CREATE, CreateFlag.OVERWRITE),
+            CreateOpts.createParent())) {
       file.write(content);
     }
     files.rename(fresh, target, Rename.OVERWRITE);
@@ -226,9 +228,7 @@ final class OutputFolder {
 
   private UncheckedIOException unreachable(IOException e) {
     return new UncheckedIOException(
-        "Cannot reach output.path %s: %s"
-            .formatted(shown, SparkFailures.oneLine(e)),
-        e);
+        "Cannot reach output.path %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
   }
 
   private Path qualified() throws IOException {

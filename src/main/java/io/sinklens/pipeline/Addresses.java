@@ -1,6 +1,7 @@
 package io.sinklens.pipeline;
 
 import java.util.regex.Pattern;
+import org.jspecify.annotations.Nullable;
 
 /** Addresses of files, such as {@code s3a://bucket/folder}, and what must not be shown of them. */
 public final class Addresses {
@@ -20,6 +21,20 @@ public final class Addresses {
   /** Whether a text names a file system, and is not a path of this machine. */
   public static boolean isAddress(String path) {
     return SCHEME.matcher(path).matches();
+  }
+
+  /**
+   * Refuses an address of S3 that holds a password, before anybody writes it into a log.
+   *
+   * @param key what the address was given as
+   */
+  public static void requireNoPassword(String key, @Nullable String address) {
+    if (address != null && address.startsWith("s3") && LOGIN.matcher(address).find()) {
+      throw new IllegalArgumentException(
+          ("Cannot use %s %s: an address on S3 must not hold a password; credentials go into the"
+                  + " environment, a profile, or spark.hadoop.fs.s3a.access.key and secret.key")
+              .formatted(key, withoutSecrets(address)));
+    }
   }
 
   /** Text without passwords, and without the values of queries. */

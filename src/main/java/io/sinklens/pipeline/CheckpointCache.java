@@ -159,8 +159,7 @@ public record CheckpointCache(Path folder) {
               .formatted(file.name(), file.size(), file.version())
               .getBytes(StandardCharsets.UTF_8));
     }
-    String last =
-        Addresses.withoutSecrets(address).replaceFirst("/+$", "").replaceFirst(".*/", "");
+    String last = Addresses.withoutSecrets(address).replaceFirst("/+$", "").replaceFirst(".*/", "");
     return last.replaceAll("[^A-Za-z0-9._-]", "_")
         + "-"
         + HexFormat.of().formatHex(digest.digest(), 0, 16);

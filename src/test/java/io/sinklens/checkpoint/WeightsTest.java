@@ -276,8 +276,7 @@ class WeightsTest {
   void cachesWhereTheEnvironmentSays() {
     String home = System.getProperty("user.home");
     assertThat(CacheFolder.of(Map.of())).isEqualTo(Path.of(home, ".cache/sinklens"));
-    assertThat(CacheFolder.of(Map.of("XDG_CACHE_HOME", "/x")))
-        .isEqualTo(Path.of("/x/sinklens"));
+    assertThat(CacheFolder.of(Map.of("XDG_CACHE_HOME", "/x"))).isEqualTo(Path.of("/x/sinklens"));
     assertThat(CacheFolder.of(Map.of("XDG_CACHE_HOME", "/x", "SINKLENS_CACHE", "/y")))
         .isEqualTo(Path.of("/y"));
   }

@@ -128,7 +128,8 @@ class S3RunTest {
   void recognisesACompleteOutputWithoutAModel() {
     Result first = run(settings(WAVES));
     annotator = new Unwanted("complete");
-    assertThat(run(settings())).usingRecursiveComparison()
+    assertThat(run(settings()))
+        .usingRecursiveComparison()
         .ignoringFields("formerWaves")
         .isEqualTo(first);
     assertThatIllegalArgumentException()
