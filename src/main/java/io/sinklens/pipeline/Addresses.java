@@ -24,14 +24,14 @@ public final class Addresses {
   }
 
   /**
-   * Refuses an address of S3 that holds a password, before anybody writes it into a log.
+   * Refuses an address on S3 or the web that holds a password, before others write it into logs.
    *
    * @param key what the address was given as
    */
   public static void requireNoPassword(String key, @Nullable String address) {
-    if (address != null && address.startsWith("s3") && LOGIN.matcher(address).find()) {
+    if (address != null && address.matches("(s3|http).*") && LOGIN.matcher(address).find()) {
       throw new IllegalArgumentException(
-          ("Cannot use %s %s: an address on S3 must not hold a password; credentials go into the"
+          ("Cannot use %s %s: an address must not hold a password; credentials for S3 go into the"
                   + " environment, a profile, or spark.hadoop.fs.s3a.access.key and secret.key")
               .formatted(key, withoutSecrets(address)));
     }

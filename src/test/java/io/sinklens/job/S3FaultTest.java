@@ -53,6 +53,7 @@ class S3FaultTest {
   void overcomesErrorsSlownessAndBrokenConnections() throws IOException {
     AtomicInteger requests = new AtomicInteger();
     AtomicBoolean manifestRefused = new AtomicBoolean();
+    AtomicBoolean mended = new AtomicBoolean();
     FaultyProxy.Plan plan =
         (method, path) -> {
           if (method.equals("PUT")
@@ -60,8 +61,9 @@ class S3FaultTest {
               && manifestRefused.compareAndSet(false, true)) {
             return new Fate.Answer(500);
           }
-          int number = requests.incrementAndGet();
-          boolean content = method.equals("GET") && path.matches(".*[.](parquet|png)");
+          int number = mended.get() ? 0 : requests.incrementAndGet();
+          boolean content =
+              !mended.get() && method.equals("GET") && path.matches(".*[.](parquet|png)");
           return number % 50 == 20
               ? new Fate.Answer(503)
               : number % 8 == 1
@@ -79,6 +81,7 @@ class S3FaultTest {
       assertThat(proxy.spoiled()).isGreaterThan(20);
       assertThat(manifestRefused).isTrue();
       assertThat(result.answered()).isEqualTo(2 * ROWS);
+      mended.set(true);
       assertHoldsEveryRowOnce(bucket);
     }
   }
