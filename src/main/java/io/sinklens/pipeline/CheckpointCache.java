@@ -111,17 +111,12 @@ public record CheckpointCache(Path folder) {
     } catch (FileNotFoundException e) {
       throw new IllegalArgumentException(
           "Cannot open checkpoint %s: there is no such folder".formatted(shown), e);
-    } catch (IOException e) {
-      throw unreadable(shown, e);
-    } catch (UncheckedIOException e) {
-      throw unreadable(shown, e.getCause());
+    } catch (IOException | UncheckedIOException e) {
+      String reason = String.valueOf(e.getMessage()).lines().findFirst().orElse("");
+      throw new UncheckedIOException(
+          "Cannot read checkpoint %s: %s".formatted(shown, Addresses.withoutSecrets(reason)),
+          new IOException(e));
     }
-  }
-
-  private static UncheckedIOException unreadable(String shown, IOException e) {
-    String reason = String.valueOf(e.getMessage()).lines().findFirst().orElse("");
-    return new UncheckedIOException(
-        "Cannot read checkpoint %s: %s".formatted(shown, Addresses.withoutSecrets(reason)), e);
   }
 
   /**
@@ -256,7 +251,7 @@ public record CheckpointCache(Path folder) {
           HexFormat.of().formatHex(sha256.digest()),
           Files.getLastModifiedTime(target).toMillis());
     } catch (IOException e) {
-      throw new UncheckedIOException(e);
+      throw new UncheckedIOException(e.getMessage(), e); // Out of the stream of files.
     }
   }
 
