@@ -33,20 +33,9 @@ record ConvertedWeights(Path folder, long minBytes) {
   private static final long STANDARD_MIN_BYTES = 256L << 20;
   private static final int CHUNK_ELEMENTS = 1 << 18;
 
-  /** In {@code $SINKLENS_CACHE}, else {@code $XDG_CACHE_HOME/sinklens}, else below the home. */
+  /** In the folder that this machine keeps such things in. */
   static ConvertedWeights standard() {
-    return new ConvertedWeights(folder(System.getenv()), STANDARD_MIN_BYTES);
-  }
-
-  static Path folder(Map<String, String> environment) {
-    String own = environment.getOrDefault("SINKLENS_CACHE", "");
-    if (!own.isEmpty()) {
-      return Path.of(own);
-    }
-    String caches = environment.getOrDefault("XDG_CACHE_HOME", "");
-    Path parent =
-        caches.isEmpty() ? Path.of(System.getProperty("user.home"), ".cache") : Path.of(caches);
-    return parent.resolve("sinklens");
+    return new ConvertedWeights(CacheFolder.standard(), STANDARD_MIN_BYTES);
   }
 
   /**

@@ -4,6 +4,8 @@ import io.sinklens.job.AnnotateJob;
 import io.sinklens.job.AnnotateJob.Plan;
 import io.sinklens.job.AnnotateJob.Restart;
 import io.sinklens.job.AnnotateJob.Result;
+import io.sinklens.job.StoredJobFile;
+import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.JobFile;
 import io.sinklens.pipeline.RunForecast;
 import io.sinklens.pipeline.RunSettings;
@@ -32,8 +34,10 @@ import picocli.CommandLine.Spec;
 final class AnnotateCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
-  @Parameters(paramLabel = "JOB.yaml", description = "Job file")
-  private Path job;
+  @Parameters(
+      paramLabel = "JOB.yaml",
+      description = "Job file, here or on any Hadoop file system, such as s3a://bucket/job.yaml")
+  private String job;
 
   @Option(
       names = "--set",
@@ -68,15 +72,18 @@ final class AnnotateCommand implements Callable<Integer> {
 
   @Override
   public Integer call() throws IOException {
-    RunSettings run = JobFile.read(job, overlays);
-    AnnotateJob.Settings settings = new AnnotateJob.Settings(run, limit, former.choice(), null);
+    // Before a session, which takes seconds, where that is possible.
+    RunSettings here = Addresses.isAddress(job) ? null : JobFile.read(Path.of(job), overlays);
     PrintWriter out = spec.commandLine().getOut();
     try (SparkSession spark = LocalSession.open("sinklens annotate");
         ProgressLine progress = new ProgressLine(spec.commandLine().getErr())) {
+      RunSettings run = here != null ? here : StoredJobFile.read(job, overlays, spark);
+      AnnotateJob.Settings settings = new AnnotateJob.Settings(run, limit, former.choice(), null);
       AnnotateJob annotate = new AnnotateJob(settings, progress);
       if (dryRun) {
         Plan plan = annotate.plan(spark);
-        print(run, plan, RunForecast.of(run.annotator(), plan.sample()), out);
+        RunSettings local = StoredJobFile.withLocalModel(run, spark);
+        print(run, plan, RunForecast.of(local.annotator(), plan.sample()), out);
         return ExitCode.DONE;
       }
       Result result = annotate.run(spark);
@@ -104,9 +111,9 @@ final class AnnotateCommand implements Callable<Integer> {
         run.variants().stream()
             .map(v -> v.name() + " (" + v.hook().name().toLowerCase(Locale.ROOT) + ")")
             .collect(Collectors.joining(", "));
-    out.printf("%-12s %s%n", "input", run.input().path());
-    out.printf("%-12s %s%n", "output", run.output().path());
-    out.printf("%-12s %s%n", "model", run.model().path());
+    out.printf("%-12s %s%n", "input", shown(run.input().path()));
+    out.printf("%-12s %s%n", "output", shown(run.output().path()));
+    out.printf("%-12s %s%n", "model", shown(run.model().path()));
     out.printf("%-12s %s%n", "variants", variants);
     out.printf(Locale.ROOT, "%-12s %,d on %,d images%n", "rows", plan.rows(), plan.images());
     out.printf(
@@ -125,6 +132,10 @@ final class AnnotateCommand implements Callable<Integer> {
         generated);
     out.printf("%-12s %s%n", "memory", forecast.memory());
     out.flush();
+  }
+
+  private static String shown(String address) {
+    return Addresses.withoutSecrets(address);
   }
 
   private static String counted(int number, String noun) {
@@ -148,7 +159,7 @@ final class AnnotateCommand implements Callable<Integer> {
         result.answered(),
         result.failed());
     result.failures().forEach((kind, rows) -> out.printf("  %s %,d%n", kind, rows));
-    out.printf("Results are in %s%n", run.output().path());
+    out.printf("Results are in %s%n", shown(run.output().path()));
     out.flush();
   }
 }

@@ -1,7 +1,9 @@
 package io.sinklens.cli;
 
 import io.sinklens.dataset.RowFailedException;
+import io.sinklens.pipeline.Addresses;
 import java.io.PrintWriter;
+import java.io.StringWriter;
 import java.io.UncheckedIOException;
 import java.util.concurrent.CancellationException;
 import java.util.function.BooleanSupplier;
@@ -41,7 +43,9 @@ final class Failures {
         "sinklens: "
             + (failure instanceof CancellationException ? "Interrupted" : oneLine(failure)));
     if (verbose.getAsBoolean()) {
-      failure.printStackTrace(err);
+      StringWriter trace = new StringWriter();
+      failure.printStackTrace(new PrintWriter(trace));
+      err.print(Addresses.withoutSecrets(trace.toString()));
     }
     err.flush();
     return exitCode(failure);
@@ -63,8 +67,9 @@ final class Failures {
 
   private static String oneLine(Exception failure) {
     String message = failure.getMessage();
-    return message == null || message.isBlank()
-        ? failure.toString()
-        : message.strip().replaceAll("\\s*\\R\\s*", " ");
+    return Addresses.withoutSecrets(
+        message == null || message.isBlank()
+            ? failure.toString()
+            : message.strip().replaceAll("\\s*\\R\\s*", " "));
   }
 }

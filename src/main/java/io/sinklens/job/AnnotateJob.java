@@ -1,16 +1,18 @@
 package io.sinklens.job;
 
+import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.table.AnnotationTable;
 import io.sinklens.table.QuestionTable;
+import io.sinklens.table.WaveCommit;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Objects;
-import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
@@ -33,10 +35,15 @@ import org.jspecify.annotations.Nullable;
  * that are missing.
  */
 public final class AnnotateJob {
-  /** Rows a reader holds at once: with the default of 4096, large images fill the memory. */
-  private static final String READ_BATCH = "spark.sql.parquet.columnarReaderBatchSize";
-
-  private static final String READ_BATCH_ROWS = "8";
+  /** What the session is told for the time of a run. */
+  private static final Map<String, String> SESSION =
+      Map.of(
+          "spark.sql.parquet.columnarReaderBatchSize",
+          "8", // Rows a reader holds at once: with the default of 4096, large images fill memory.
+          "parquet.hadoop.vectored.io.enabled",
+          "false", // Reads of several ranges at once are not tried again when S3 breaks them off.
+          WaveCommit.SESSION_KEY,
+          WaveCommit.class.getName());
 
   private final Settings settings;
   private final RunSettings run;
@@ -345,7 +352,8 @@ public final class AnnotateJob {
       return Manifest.modelFacts(
           spark
               .createDataset(List.of("model"), Encoders.STRING())
-              .mapPartitions(new DescribeModel(factory, run), Encoders.STRING())
+              .mapPartitions(
+                  new DescribeModel(factory, run, new LocalModel(hadoop(spark))), Encoders.STRING())
               .first());
     } catch (Exception e) { // Spark's own exceptions are checked, and Scala declares none.
       for (Throwable cause : SparkFailures.causes(e)) {
@@ -357,12 +365,13 @@ public final class AnnotateJob {
     }
   }
 
-  private record DescribeModel(AnnotatorFactory factory, RunSettings run)
+  private record DescribeModel(AnnotatorFactory factory, RunSettings run, LocalModel local)
       implements MapPartitionsFunction<String, String> {
     @Override
     public Iterator<String> call(Iterator<String> any) {
-      try (ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, run)) {
-        return List.of(Manifest.toJson(lease.annotator().facts())).iterator();
+      try (ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, run, local)) {
+        ModelFacts facts = lease.annotator().facts().withPath(run.model().path());
+        return List.of(Manifest.toJson(facts)).iterator();
       }
     }
   }
@@ -458,10 +467,18 @@ public final class AnnotateJob {
         complete.wallSeconds());
   }
 
-  /** Runs with small read batches, and leaves the session as it was. */
+  /** Runs with settings of our own, and leaves the session as it was. */
   private <T> T reading(SparkSession spark, Callable<T> work) {
-    Optional<String> before = Optional.ofNullable(spark.conf().get(READ_BATCH, null));
-    spark.conf().set(READ_BATCH, READ_BATCH_ROWS);
+    Addresses.requireNoPassword("input.path", run.input().path());
+    Addresses.requireNoPassword("input.images", run.input().images());
+    Addresses.requireNoPassword("output.path", run.output().path());
+    Map<String, @Nullable String> before = new HashMap<>();
+    SESSION.forEach(
+        (name, value) -> {
+          before.put(name, spark.conf().get(name, null));
+          spark.conf().set(name, value);
+        });
+    S3Defaults.in(hadoop(spark));
     try {
       return work.call();
     } catch (Exception e) {
@@ -471,12 +488,18 @@ public final class AnnotateJob {
       }
       throw e instanceof RuntimeException known
           ? known
-          : new IllegalStateException(SparkFailures.oneLine(e), e);
+          : SparkFailures.unwrapped(e, "Cannot finish the run");
     } finally {
       if (!spark.sparkContext().isStopped()) {
         describe(spark, null);
-        before.ifPresentOrElse(
-            value -> spark.conf().set(READ_BATCH, value), () -> spark.conf().unset(READ_BATCH));
+        before.forEach(
+            (name, value) -> {
+              if (value == null) {
+                spark.conf().unset(name);
+              } else {
+                spark.conf().set(name, value);
+              }
+            });
       }
     }
   }

@@ -22,6 +22,7 @@ import java.util.HashMap;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
+import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
@@ -64,15 +65,15 @@ final class AnnotatedRows {
     if (carried != null) {
       result = result.add(QuestionTable.CARRIED, carried);
     }
-    ImageFiles files =
-        new ImageFiles(
-            settings.input().images(),
-            questions.sparkSession().sparkContext().hadoopConfiguration());
+    Configuration hadoop =
+        S3Defaults.in(questions.sparkSession().sparkContext().hadoopConfiguration());
+    ImageFiles files = new ImageFiles(settings.input().images(), hadoop);
     return questions
         .repartition(partitions, col(QuestionTable.IMAGE_KEY))
         .sortWithinPartitions(QuestionTable.IMAGE_KEY, QuestionTable.SAMPLE_ID)
         .mapPartitions(
-            new AnnotatePartition(factory, settings, files, carried != null, counters),
+            new AnnotatePartition(
+                factory, settings, new LocalModel(hadoop), files, carried != null, counters),
             Encoders.row(result));
   }
 
@@ -85,6 +86,7 @@ final class AnnotatedRows {
   private record AnnotatePartition(
       AnnotatorFactory factory,
       RunSettings settings,
+      LocalModel local,
       ImageFiles files,
       boolean carries,
       @Nullable Counters counters)
@@ -95,7 +97,7 @@ final class AnnotatedRows {
       if (!rows.hasNext()) {
         return Collections.emptyIterator();
       }
-      ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, settings);
+      ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, settings, local);
       TaskCompletionListener giveBack = context -> lease.close();
       TaskContext.get().addTaskCompletionListener(giveBack);
       Waiting waiting = new Waiting(rows, this);

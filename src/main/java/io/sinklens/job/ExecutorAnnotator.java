@@ -7,6 +7,7 @@ import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.function.UnaryOperator;
 import org.apache.spark.TaskContext;
 import org.apache.spark.resource.ResourceInformation;
 
@@ -61,10 +62,13 @@ final class ExecutorAnnotator {
   /**
    * Loads the annotator, or waits for the task that does, or takes the one that is there: one for
    * each GPU that Spark gives to tasks.
+   *
+   * @param local brings a model to this machine that lies elsewhere
    */
-  static Lease lease(AnnotatorFactory factory, RunSettings settings) {
+  static Lease lease(
+      AnnotatorFactory factory, RunSettings settings, UnaryOperator<RunSettings> local) {
     RunSettings own = onTaskDevice(settings);
-    return OF_THIS_JVM.take(new Key(factory, own.annotator()), own);
+    return OF_THIS_JVM.take(new Key(factory, own.annotator()), own, local);
   }
 
   /** With the GPU that Spark gave this task, where settings leave the choice. */
@@ -88,12 +92,12 @@ final class ExecutorAnnotator {
     return OF_THIS_JVM.count();
   }
 
-  private synchronized Lease take(Key key, RunSettings settings) {
+  private synchronized Lease take(Key key, RunSettings settings, UnaryOperator<RunSettings> local) {
     Loaded one = loaded.get(key);
     if (one == null) {
       closeUnused();
       long start = System.nanoTime();
-      one = new Loaded(key.factory().open(settings));
+      one = new Loaded(key.factory().open(settings, local));
       loads++;
       metrics.opened(one.annotator);
       ModelFacts facts = one.annotator.facts();

@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.PropertyNamingStrategies;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.JobFile;
 import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
@@ -18,7 +19,6 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.SortedMap;
 import java.util.function.IntPredicate;
-import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 import org.apache.spark.sql.SparkSession;
@@ -62,9 +62,6 @@ record Manifest(
   private static final int FORMAT = 2;
   private static final String RUNNING = "running";
   private static final String COMPLETE = "complete";
-
-  /** What could be user and password in an address; a name alone is no secret. */
-  private static final Pattern PASSWORD = Pattern.compile("(?<=://)[^/@\\s\"]*:[^/@\\s\"]*@");
 
   /** How everything in an output is written that is not a table. */
   static final ObjectMapper JSON =
@@ -280,9 +277,9 @@ record Manifest(
     }
   }
 
-  /** Text without passwords in addresses. */
+  /** Text without passwords and values of queries in addresses. */
   static String withoutPasswords(String text) {
-    return PASSWORD.matcher(text).replaceAll("");
+    return Addresses.withoutSecrets(text);
   }
 
   private static Map<String, String> versions(SparkSession spark) {

@@ -14,6 +14,8 @@ import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
+import org.apache.hadoop.fs.CommonPathCapabilities;
+import org.apache.hadoop.fs.FSDataOutputStream;
 import org.apache.hadoop.fs.FileContext;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -127,7 +129,8 @@ final class OutputFolder {
     } catch (FileNotFoundException e) {
       return Optional.empty();
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot read %s in %s".formatted(name, shown), e);
+      throw new UncheckedIOException(
+          "Cannot read %s in %s: %s".formatted(name, shown, SparkFailures.oneLine(e)), e);
     }
   }
 
@@ -166,7 +169,8 @@ final class OutputFolder {
         }
       }
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot clear output.path " + shown, e);
+      throw new UncheckedIOException(
+          "Cannot clear output.path %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
     }
   }
 
@@ -180,26 +184,46 @@ final class OutputFolder {
     replace(LEASE, content, lease);
   }
 
+  private void replace(String name, String content, RunLease lease) {
+    Path target = new Path(folder, name);
+    byte[] bytes = content.getBytes(StandardCharsets.UTF_8);
+    try {
+      // An object of a store appears when its stream is closed, and is renamed by copying.
+      if (files().hasPathCapability(folder, CommonPathCapabilities.ABORTABLE_STREAM)) {
+        put(target, bytes, lease);
+      } else {
+        rename(bytes, target, lease);
+      }
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "Cannot write %s in %s: %s".formatted(name, shown, SparkFailures.oneLine(e)), e);
+    }
+  }
+
+  private void put(Path target, byte[] content, RunLease lease) throws IOException {
+    FSDataOutputStream object = files().create(target, true);
+    try {
+      object.write(content);
+      lease.requireHeld();
+    } catch (IOException | RuntimeException e) {
+      object.abort();
+      throw e;
+    }
+    object.close();
+  }
+
   /**
    * Writes a draft, looks whether the lease still holds, and gives the draft the file's name. A run
    * that takes over deletes drafts before it reads anything: one whose writer slept since it looked
    * cannot take the name any more.
    */
-  private void replace(String name, String content, RunLease lease) {
-    Path draft = new Path(folder, ".%s.%s.new".formatted(name, lease.run()));
-    try {
-      try (OutputStream out = plainFiles().create(draft, true)) {
-        out.write(content.getBytes(StandardCharsets.UTF_8));
-      }
-      lease.requireHeld();
-      rename(draft, new Path(folder, name));
-    } catch (IOException e) {
-      throw new UncheckedIOException("Cannot write %s in %s".formatted(name, shown), e);
-    }
-  }
-
-  private void rename(Path draft, Path target) throws IOException {
+  private void rename(byte[] content, Path target, RunLease lease) throws IOException {
     FileSystem files = plainFiles();
+    Path draft = new Path(folder, ".%s.%s.new".formatted(target.getName(), lease.run()));
+    try (OutputStream file = files.create(draft, true)) {
+      file.write(content);
+    }
+    lease.requireHeld();
     if (files instanceof RawLocalFileSystem) {
       if (!files.rename(draft, target)) { // One step here; what others do first deletes the target.
         throw new IOException("Cannot rename " + draft.getName());
@@ -240,7 +264,8 @@ final class OutputFolder {
     try {
       files().create(new Path(folder, SUCCESS), true).close();
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot write output.path " + shown, e);
+      throw new UncheckedIOException(
+          "Cannot write output.path %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
     }
   }
 
@@ -268,9 +293,7 @@ final class OutputFolder {
 
   private UncheckedIOException unreachable(IOException e) {
     return new UncheckedIOException(
-        "Cannot reach output.path %s: %s"
-            .formatted(shown, Manifest.withoutPasswords(String.valueOf(e.getMessage()))),
-        e);
+        "Cannot reach output.path %s: %s".formatted(shown, SparkFailures.oneLine(e)), e);
   }
 
   /** Without checksums in files of their own, which cannot be replaced together with ours. */

@@ -285,7 +285,7 @@ final class RunLease implements AutoCloseable {
   /** Gives the right back, if it is still this run's. */
   @Override
   public void close() {
-    renewals.shutdownNow();
+    renewals.shutdown(); // Does not interrupt one under way.
     synchronized (this) {
       if (taken && isHeld()) {
         output.deleteLease();

@@ -111,14 +111,15 @@ public final class Sinklens {
       return this;
     }
 
-    /** The checkpoint folder, as a path or a {@code file:} address; on every executor. */
+    /** The checkpoint folder: a path on every executor, or an address Hadoop knows. */
     public Builder modelUrl(String url) {
       String path = url;
       if (url.startsWith("file:")) {
         path = Path.of(URI.create(url)).toString();
-      } else if (url.matches("[A-Za-z][A-Za-z0-9+.-]+:.*")) {
+      } else if (url.matches("(djl|https?|jar):.*")) {
         throw new IllegalArgumentException(
-            "Model url must be a folder on every executor, not " + Manifest.withoutPasswords(url));
+            "Model url must be a folder on every executor or on a Hadoop file system, not "
+                + Manifest.withoutPasswords(url));
       }
       return put("model.path", path);
     }

@@ -1,5 +1,6 @@
 package io.sinklens.job;
 
+import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
 import java.util.stream.Stream;
@@ -14,7 +15,10 @@ final class SparkFailures {
   static RuntimeException unwrapped(Exception failure, String step) {
     for (Throwable e : causes(failure)) {
       if (e instanceof UncheckedIOException file) {
-        return new UncheckedIOException(file.getMessage(), file.getCause());
+        return new UncheckedIOException(oneLine(file), file.getCause());
+      }
+      if (e instanceof IOException store) {
+        return new UncheckedIOException("%s: %s".formatted(step, oneLine(store)), store);
       }
       if (e instanceof BrokenInvariantException broken) {
         return broken;

@@ -23,7 +23,9 @@ import io.sinklens.pipeline.RunSettings.Statistics;
 import io.sinklens.pipeline.RunSettings.Variant;
 import java.io.IOException;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
@@ -50,7 +52,9 @@ public final class JobFile {
   private static final double RELEASED_MIN_NONSINK_RATIO = 0.5;
   private static final double RELEASED_MOVED_SHARE = 0.4;
 
-  private static final int MAX_CHARACTERS = 1_000_000;
+  /** A longer file is no job file. */
+  public static final int MAX_BYTES = 1_000_000;
+
   private static final int MAX_DEPTH = 20;
 
   private static final ObjectMapper MAPPER =
@@ -68,10 +72,10 @@ public final class JobFile {
   public static RunSettings read(Path file, List<String> overlays) {
     String text;
     try {
-      if (Files.size(file) > MAX_CHARACTERS) {
+      if (Files.size(file) > MAX_BYTES) {
         throw new IllegalArgumentException(
             "Cannot read job file %s: it has %d bytes, more than %d"
-                .formatted(file, Files.size(file), MAX_CHARACTERS));
+                .formatted(file, Files.size(file), MAX_BYTES));
       }
       text = Files.readString(file);
     } catch (CharacterCodingException e) {
@@ -81,6 +85,24 @@ public final class JobFile {
       throw new UncheckedIOException("Cannot read job file %s: %s".formatted(file, reason), e);
     }
     return parse(text, "job file " + file, overlays);
+  }
+
+  /**
+   * Reads the content of a job file, as {@link #read} does.
+   *
+   * @param place what messages call it
+   */
+  public static RunSettings parse(byte[] content, String place, List<String> overlays) {
+    if (content.length > MAX_BYTES) {
+      throw new IllegalArgumentException(
+          "Cannot read %s: it has more than %d bytes".formatted(place, MAX_BYTES));
+    }
+    try {
+      String text = StandardCharsets.UTF_8.newDecoder().decode(ByteBuffer.wrap(content)).toString();
+      return parse(text, place, overlays);
+    } catch (CharacterCodingException e) {
+      throw new IllegalArgumentException("Cannot read %s: not UTF-8".formatted(place), e);
+    }
   }
 
   /** Reads the text of a job file, as {@link #read} does. */
@@ -345,7 +367,7 @@ public final class JobFile {
 
   private static YAMLFactory yamlFactory() {
     LoaderOptions options = new LoaderOptions();
-    options.setCodePointLimit(MAX_CHARACTERS);
+    options.setCodePointLimit(MAX_BYTES);
     options.setNestingDepthLimit(MAX_DEPTH);
     options.setAllowDuplicateKeys(false);
     return YAMLFactory.builder()

@@ -54,10 +54,19 @@ public record ModelFacts(
     }
   }
 
+  /** The same under another name of where it lies. */
+  public ModelFacts withPath(String name) {
+    return with(name, variants);
+  }
+
   ModelFacts withVariants(List<VariantFacts> resolved) {
+    return with(path, resolved);
+  }
+
+  private ModelFacts with(String name, List<VariantFacts> resolved) {
     return new ModelFacts(
         family,
-        path,
+        name,
         fingerprint,
         dtype,
         device,

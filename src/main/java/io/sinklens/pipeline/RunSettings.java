@@ -44,16 +44,25 @@ public record RunSettings(
 
   /** The same on another device. */
   public RunSettings onDevice(String device) {
+    return withModel(model.path(), model.visionPath(), device);
+  }
+
+  /** The same with the model's files elsewhere. */
+  public RunSettings withModelAt(String path, @Nullable String visionPath) {
+    return withModel(path, visionPath, model.device());
+  }
+
+  private RunSettings withModel(String path, @Nullable String visionPath, String device) {
     return new RunSettings(
         input,
         output,
         new Model(
-            model.path(),
+            path,
             model.preset(),
             model.template(),
             model.imageRule(),
             model.exif(),
-            model.visionPath(),
+            visionPath,
             device,
             model.dtype(),
             model.promptSuffix()),
@@ -120,7 +129,8 @@ public record RunSettings(
   /**
    * Which model, and how to run it.
    *
-   * @param path checkpoint folder in a Hugging Face layout
+   * @param path checkpoint folder in a Hugging Face layout, on this machine or any Hadoop file
+   *     system
    * @param preset name of a model preset, {@code auto} for the one that matches, or {@code none}
    * @param template {@code auto}, or the name of a prompt template of the model's family
    * @param imageRule {@code auto}, or the name of an image rule of the model's family

@@ -7,6 +7,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.io.Serializable;
 import java.io.UncheckedIOException;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -18,8 +19,10 @@ import org.apache.hadoop.fs.ChecksumException;
 import org.apache.hadoop.fs.FSDataInputStream;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
+import org.apache.hadoop.fs.Options;
 import org.apache.hadoop.fs.Path;
 import org.apache.hadoop.security.AccessControlException;
+import org.apache.hadoop.util.functional.FutureIO;
 import org.apache.spark.util.SerializableConfiguration;
 import org.jspecify.annotations.Nullable;
 
@@ -85,7 +88,8 @@ public final class ImageFiles implements Serializable {
           "Cannot read image file %s: %s".formatted(shown(path), e.getClass().getSimpleName()),
           e);
     } catch (IOException e) {
-      throw new UncheckedIOException("Cannot read image file " + shown(path), e);
+      throw new UncheckedIOException(
+          "Cannot read image file %s: %s".formatted(shown(path), shown(e.getMessage() + "")), e);
     }
   }
 
@@ -106,15 +110,32 @@ public final class ImageFiles implements Serializable {
   private static byte[] readRemote(FileSystem files, Path folder, String path)
       throws IOException, RowFailedException {
     Path file = new Path(folder, new Path(null, null, path));
+    try {
+      return readRemote(files, folder, file, path);
+    } catch (AccessDeniedException e) { // By a store: credentials are wrong or have run out.
+      throw new IOException(e.getMessage(), e);
+    }
+  }
+
+  private static byte[] readRemote(FileSystem files, Path folder, Path file, String path)
+      throws IOException, RowFailedException {
     FileStatus status = files.getFileStatus(file);
-    String real = files.resolvePath(file).toUri().getPath();
-    String inside = files.resolvePath(folder).toUri().getPath();
-    if (!real.startsWith(inside.endsWith("/") ? inside : inside + "/")) {
-      throw linksOut(path);
+    if (!files.getScheme().equals("s3a")) { // Which has no links, and where asking is a request.
+      String real = files.resolvePath(file).toUri().getPath();
+      String inside = files.resolvePath(folder).toUri().getPath();
+      if (!real.startsWith(inside.endsWith("/") ? inside : inside + "/")) {
+        throw linksOut(path);
+      }
     }
     requireFile(path, status.isFile());
     requireSize(path, status.getLen());
-    try (FSDataInputStream content = files.open(file)) {
+    try (FSDataInputStream content =
+        FutureIO.awaitFuture(
+            files
+                .openFile(file)
+                .withFileStatus(status)
+                .opt(Options.OpenFileOptions.FS_OPTION_OPENFILE_READ_POLICY, "whole-file")
+                .build())) {
       return content.readNBytes(MAX_BYTES);
     }
   }

@@ -275,10 +275,9 @@ class WeightsTest {
   @Test
   void cachesWhereTheEnvironmentSays() {
     String home = System.getProperty("user.home");
-    assertThat(ConvertedWeights.folder(Map.of())).isEqualTo(Path.of(home, ".cache/sinklens"));
-    assertThat(ConvertedWeights.folder(Map.of("XDG_CACHE_HOME", "/x")))
-        .isEqualTo(Path.of("/x/sinklens"));
-    assertThat(ConvertedWeights.folder(Map.of("XDG_CACHE_HOME", "/x", "SINKLENS_CACHE", "/y")))
+    assertThat(CacheFolder.of(Map.of())).isEqualTo(Path.of(home, ".cache/sinklens"));
+    assertThat(CacheFolder.of(Map.of("XDG_CACHE_HOME", "/x"))).isEqualTo(Path.of("/x/sinklens"));
+    assertThat(CacheFolder.of(Map.of("XDG_CACHE_HOME", "/x", "SINKLENS_CACHE", "/y")))
         .isEqualTo(Path.of("/y"));
   }
 

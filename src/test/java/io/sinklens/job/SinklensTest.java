@@ -104,7 +104,11 @@ class SinklensTest {
     assertThatThrownBy(() -> builder.engine("TensorFlow"))
         .hasMessage("Engine must be PyTorch, not TensorFlow");
     assertThatThrownBy(() -> builder.modelUrl("djl://ai.djl.zoo/llava"))
-        .hasMessage("Model url must be a folder on every executor, not djl://ai.djl.zoo/llava");
+        .hasMessage(
+            "Model url must be a folder on every executor or on a Hadoop file system, not"
+                + " djl://ai.djl.zoo/llava");
+    assertThat(builder.modelUrl("s3a://models/llava").build().model().path())
+        .isEqualTo("s3a://models/llava");
     assertThatThrownBy(() -> builder.inputCols("image"))
         .hasMessage("Input columns must be image, question and possibly id, not [image]");
     assertThatThrownBy(() -> builder.batchSize(0))
