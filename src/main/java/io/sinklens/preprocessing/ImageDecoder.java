@@ -45,6 +45,7 @@ public final class ImageDecoder {
   /** The same for lossy WebP, measured. */
   private static final int LOSSY_WEBP_HEAP_BYTES = 30;
 
+  private static final int MAX_REASON = 300;
   private static final int BMP_JPEG = 4;
   private static final int BMP_PNG = 5;
 
@@ -225,7 +226,11 @@ public final class ImageDecoder {
       root = root.getCause();
     }
     String message = root.getMessage();
-    return message == null || message.isBlank() ? root.getClass().getSimpleName() : message;
+    if (message == null || message.isBlank()) {
+      return root.getClass().getSimpleName();
+    }
+    String start = message.substring(0, Math.min(MAX_REASON, message.length()));
+    return start.replaceAll("[\\p{Cntrl}\\u2028\\u2029]", "?"); // may quote the file
   }
 
   /**
