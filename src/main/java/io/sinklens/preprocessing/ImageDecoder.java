@@ -6,7 +6,6 @@ import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.RowFailedException;
 import java.awt.image.BufferedImage;
 import java.awt.image.Raster;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -22,7 +21,6 @@ import javax.imageio.ImageReadParam;
 import javax.imageio.ImageReader;
 import javax.imageio.spi.IIORegistry;
 import javax.imageio.spi.ImageReaderSpi;
-import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -109,7 +107,7 @@ public final class ImageDecoder {
 
   private RgbImage read(byte[] file, ImageFormat format) throws IOException, RowFailedException {
     ImageReader reader = requireNonNull(READERS.get(format)).createReaderInstance();
-    try (var stream = new MemoryCacheImageInputStream(new ByteArrayInputStream(file))) {
+    try (var stream = new EndingStream(file)) {
       reader.setInput(stream, false, true);
       int width = reader.getWidth(0);
       int height = reader.getHeight(0);
