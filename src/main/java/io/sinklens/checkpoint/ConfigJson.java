@@ -19,6 +19,8 @@ import org.jspecify.annotations.Nullable;
  * null counts as missing everywhere.
  */
 public final class ConfigJson {
+  private static final int MAX_TEXT_LENGTH = 300;
+
   private final String file;
   private final String path;
   private final ObjectNode object;
@@ -169,7 +171,18 @@ public final class ConfigJson {
   }
 
   private String text(String key, JsonNode value) {
-    return checked(key, value, "a string", JsonNode::isTextual).textValue();
+    checked(key, value, "a string", JsonNode::isTextual);
+    return checked(
+            key,
+            value,
+            "a string of at most %d printable characters".formatted(MAX_TEXT_LENGTH),
+            v -> isPrintable(v.textValue()))
+        .textValue();
+  }
+
+  /** Texts are names, which stand in messages and paths. */
+  private static boolean isPrintable(String text) {
+    return text.length() <= MAX_TEXT_LENGTH && text.chars().noneMatch(Character::isISOControl);
   }
 
   private ConfigJson child(String key, JsonNode value) {

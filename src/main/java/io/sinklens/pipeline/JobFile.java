@@ -341,12 +341,20 @@ public final class JobFile {
   }
 
   private static JsonNode node(String yaml, String place) {
-    try (YAMLParser aliases = (YAMLParser) MAPPER.createParser(yaml)) {
-      while (aliases.nextToken() != null) {
-        if (aliases.isCurrentAlias()) {
+    try (YAMLParser tokens = (YAMLParser) MAPPER.createParser(yaml)) {
+      while (tokens.nextToken() != null) {
+        if (tokens.isCurrentAlias()) {
           throw new IllegalArgumentException(
               "Cannot read %s: aliases such as *%s are not supported"
-                  .formatted(place, SettingsSection.shown(aliases.getText())));
+                  .formatted(place, SettingsSection.shown(tokens.getText())));
+        }
+        if (tokens.getTypeId() != null) {
+          throw new IllegalArgumentException(
+              "Cannot read %s: tags such as %s are not supported"
+                  .formatted(
+                      place,
+                      SettingsSection.shown(String.valueOf(tokens.getTypeId()))
+                          .replaceFirst("^tag:yaml.org,2002:", "!!")));
         }
       }
       JsonNode node = MAPPER.readTree(yaml);

@@ -1,7 +1,6 @@
 package io.sinklens.preprocessing;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -144,17 +143,7 @@ final class AddedTokens {
   }
 
   private static JsonNode readIfThere(Path file) throws IOException {
-    return Files.exists(file) ? object(file) : JsonNodeFactory.instance.objectNode();
-  }
-
-  /** The JSON object in a file. */
-  static JsonNode object(Path file) throws IOException {
-    JsonNode node = new ObjectMapper().readTree(file.toFile());
-    if (!node.isObject()) {
-      throw new IllegalArgumentException(
-          "%s does not hold a JSON object".formatted(file.getFileName()));
-    }
-    return node;
+    return Files.exists(file) ? FolderJson.object(file) : JsonNodeFactory.instance.objectNode();
   }
 
   private static int id(String written) {

@@ -6,8 +6,9 @@ import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.RowFailedException;
 import java.awt.image.BufferedImage;
 import java.awt.image.Raster;
-import java.io.ByteArrayInputStream;
 import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.util.ArrayList;
 import java.util.EnumMap;
 import java.util.Iterator;
@@ -20,7 +21,6 @@ import javax.imageio.ImageReadParam;
 import javax.imageio.ImageReader;
 import javax.imageio.spi.IIORegistry;
 import javax.imageio.spi.ImageReaderSpi;
-import javax.imageio.stream.MemoryCacheImageInputStream;
 import org.jspecify.annotations.Nullable;
 
 /**
@@ -33,6 +33,19 @@ import org.jspecify.annotations.Nullable;
 public final class ImageDecoder {
   /** Pixels beyond which an image is refused unless said otherwise. */
   public static final long DEFAULT_MAX_PIXELS = 100_000_000;
+
+  /** Scans that an image of the maximum of pixels may have; programs write about ten. */
+  private static final int MAX_SCANS = 20;
+
+  /** What a pixel takes at least while it is decoded: three bytes as read, and three as RGB. */
+  private static final int HEAP_BYTES = 6;
+
+  /** The same for lossy WebP, measured. */
+  private static final int LOSSY_WEBP_HEAP_BYTES = 30;
+
+  private static final int MAX_REASON = 300;
+  private static final int BMP_JPEG = 4;
+  private static final int BMP_PNG = 5;
 
   private static final Map<ImageFormat, ImageReaderSpi> READERS = readers();
 
@@ -63,8 +76,9 @@ public final class ImageDecoder {
    * Decodes a whole image file.
    *
    * @throws RowFailedException {@link FailureKind#IMAGE_TOO_LARGE} when the header announces more
-   *     than the maximum of pixels; {@link FailureKind#IMAGE_UNREADABLE} when the bytes are empty,
-   *     no image, truncated, or of a kind that is not supported
+   *     than the maximum of pixels, or so many scans of them; {@link FailureKind#OUT_OF_MEMORY}
+   *     when the pixels do not fit into the heap; {@link FailureKind#IMAGE_UNREADABLE} when the
+   *     bytes are empty, no image, truncated, or of a kind that is not supported
    */
   public RgbImage decode(byte[] file) throws RowFailedException {
     if (file.length == 0) {
@@ -77,9 +91,14 @@ public final class ImageDecoder {
     RgbImage image;
     try {
       image = read(file, format);
-    } catch (IOException | RuntimeException | StackOverflowError e) {
+    } catch (IOException | RuntimeException | StackOverflowError | AssertionError e) {
       // Readers meet broken files with any of these.
       throw unreadable("%s: %s".formatted(format, reason(e)), e);
+    } catch (OutOfMemoryError e) {
+      throw new RowFailedException(
+          FailureKind.OUT_OF_MEMORY,
+          "Cannot decode the image: %s needs more memory than there is".formatted(format),
+          e);
     }
     return exif == Exif.APPLY || format == ImageFormat.TIFF
         ? Orientation.upright(image, Orientation.of(file, format))
@@ -88,9 +107,12 @@ public final class ImageDecoder {
 
   private RgbImage read(byte[] file, ImageFormat format) throws IOException, RowFailedException {
     ImageReader reader = requireNonNull(READERS.get(format)).createReaderInstance();
-    try (var stream = new MemoryCacheImageInputStream(new ByteArrayInputStream(file))) {
+    try (var stream = new EndingStream(file)) {
       reader.setInput(stream, false, true);
-      requireAllowedSize(reader.getWidth(0), reader.getHeight(0));
+      int width = reader.getWidth(0);
+      int height = reader.getHeight(0);
+      requireAllowedSize(width, height);
+      requireMemory(width, height, HEAP_BYTES);
       return switch (format) {
         case JPEG -> readJpeg(reader, file);
         case GIF -> {
@@ -101,16 +123,34 @@ public final class ImageDecoder {
         case WEBP -> {
           FirstFrame frame = FirstFrame.ofWebp(file);
           requireAllowedCanvas(frame, reader);
+          WebpPicture picture = WebpPicture.of(file);
+          picture.requireSize(width, height);
+          requireMemory(width, height, picture.lossy() ? LOSSY_WEBP_HEAP_BYTES : HEAP_BYTES);
           yield frame.onCanvas(readUnconverted(reader));
         }
-        case PNG, BMP, TIFF -> PillowColours.ofImage(reader.read(0));
+        case TIFF -> {
+          requireAllowedSize(reader.getTileWidth(0), reader.getTileHeight(0));
+          TiffStreams.Total streams = TiffStreams.of(file);
+          requireAllowedSize(streams.largest().width(), streams.largest().height());
+          requireAllowedVisits(streams.visits());
+          yield PillowColours.ofImage(reader.read(0));
+        }
+        case BMP -> {
+          requireNoFileInside(file);
+          yield PillowColours.ofImage(reader.read(0));
+        }
+        case PNG -> PillowColours.ofImage(reader.read(0));
       };
     } finally {
       reader.dispose();
     }
   }
 
-  private static RgbImage readJpeg(ImageReader reader, byte[] file) throws IOException {
+  private RgbImage readJpeg(ImageReader reader, byte[] file)
+      throws IOException, RowFailedException {
+    JpegSize size = JpegSize.read(ByteBuffer.wrap(file));
+    requireAllowedSize(size.width(), size.height());
+    requireAllowedVisits(size.visits());
     List<String> warnings = new ArrayList<>();
     reader.addIIOReadWarningListener((source, warning) -> warnings.add(warning));
     Raster raster = reader.readRaster(0, null);
@@ -142,6 +182,35 @@ public final class ImageDecoder {
     }
   }
 
+  private void requireAllowedVisits(long visits) throws RowFailedException {
+    if (visits / MAX_SCANS > maxPixels) {
+      throw new RowFailedException(
+          FailureKind.IMAGE_TOO_LARGE,
+          "Cannot decode the image: its JPEG scans hold %d pixels in all, more than %d times the maximum of %d"
+              .formatted(visits, MAX_SCANS, maxPixels));
+    }
+  }
+
+  private static void requireMemory(int width, int height, int heapBytes)
+      throws RowFailedException {
+    long needed = (long) width * height * heapBytes;
+    if (needed > Runtime.getRuntime().maxMemory()) {
+      throw new RowFailedException(
+          FailureKind.OUT_OF_MEMORY,
+          "Cannot decode the image: %d x %d pixels take %d MiB, and the heap has %d"
+              .formatted(width, height, needed >> 20, Runtime.getRuntime().maxMemory() >> 20));
+    }
+  }
+
+  /** Refuses JPEG and PNG in BMP, which printers read, and which have a size of their own. */
+  private static void requireNoFileInside(byte[] bmp) throws IIOException {
+    ByteBuffer header = ByteBuffer.wrap(bmp).order(ByteOrder.LITTLE_ENDIAN);
+    int compression = header.getInt(14) < 40 ? 0 : header.getInt(30); // short headers have none
+    if (compression == BMP_JPEG || compression == BMP_PNG) {
+      throw new IIOException("compression %d is not supported".formatted(compression));
+    }
+  }
+
   private static RowFailedException unreadable(String reason, @Nullable Throwable cause) {
     String message = "Cannot decode the image: " + reason;
     return cause == null
@@ -155,7 +224,11 @@ public final class ImageDecoder {
       root = root.getCause();
     }
     String message = root.getMessage();
-    return message == null || message.isBlank() ? root.getClass().getSimpleName() : message;
+    if (message == null || message.isBlank()) {
+      return root.getClass().getSimpleName();
+    }
+    String start = message.substring(0, Math.min(MAX_REASON, message.length()));
+    return start.replaceAll("[\\p{Cntrl}\\u2028\\u2029]", "?"); // may quote the file
   }
 
   /**

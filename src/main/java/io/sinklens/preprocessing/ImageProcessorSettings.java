@@ -1,7 +1,6 @@
 package io.sinklens.preprocessing;
 
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.MissingNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -236,7 +235,7 @@ final class ImageProcessorSettings {
 
   private static JsonNode read(Path file) {
     try {
-      return new ObjectMapper().readTree(file.toFile());
+      return FolderJson.object(file);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read " + file, e);
     }

@@ -82,7 +82,7 @@ record JpegHeader(Colours colours, byte[] exif) {
   }
 
   /** Skips filling and garbage up to the next marker, and the marker. */
-  private static int nextMarker(ByteBuffer buffer) {
+  static int nextMarker(ByteBuffer buffer) {
     int previous = 0;
     while (true) {
       int current = buffer.get() & 0xff;
@@ -94,7 +94,7 @@ record JpegHeader(Colours colours, byte[] exif) {
   }
 
   /** SOF0 to SOF15, but for three that are something else. */
-  private static boolean isFrame(int marker) {
+  static boolean isFrame(int marker) {
     return marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
   }
 

@@ -3,7 +3,6 @@ package io.sinklens.preprocessing;
 import ai.djl.engine.EngineException;
 import ai.djl.huggingface.tokenizers.HuggingFaceTokenizer;
 import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.preprocessing.Piece.Special;
 import io.sinklens.preprocessing.Piece.Text;
@@ -57,13 +56,19 @@ final class JsonTokenizer implements Tokenizer {
    */
   static JsonTokenizer open(Path file) {
     try {
-      JsonNode description = new ObjectMapper().readTree(file.toFile());
+      ObjectNode description = FolderJson.object(file);
       if (!description.path("model").path("vocab").isObject()) {
         throw new IllegalArgumentException(
             "Cannot use tokenizer %s: model type %s without a vocabulary of names and ids"
                 .formatted(file, description.path("model").path("type")));
       }
-      return of((ObjectNode) description);
+      for (JsonNode token : description.path("added_tokens")) {
+        if (!token.isObject()) {
+          throw new IllegalArgumentException(
+              "Cannot use tokenizer %s: an entry of added_tokens is no object".formatted(file));
+        }
+      }
+      return of(description);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read tokenizer " + file, e);
     }

@@ -80,7 +80,7 @@ final class SentencePieceTokenizer implements Tokenizer {
       if (!Files.exists(folder.resolve(CONFIG))) {
         throw new IllegalArgumentException("there is no %s beside it".formatted(CONFIG));
       }
-      JsonNode config = AddedTokens.object(folder.resolve(CONFIG));
+      JsonNode config = FolderJson.object(folder.resolve(CONFIG));
       SentencePieceSettings settings = SentencePieceSettings.read(config, legacy);
       if (Files.size(file) > MAX_BYTES) {
         throw new IllegalArgumentException(

