@@ -469,9 +469,9 @@ public final class AnnotateJob {
 
   /** Runs with settings of our own, and leaves the session as it was. */
   private <T> T reading(SparkSession spark, Callable<T> work) {
-    Addresses.requireNoPassword("input.path", run.input().path());
-    Addresses.requireNoPassword("input.images", run.input().images());
-    Addresses.requireNoPassword("output.path", run.output().path());
+    Addresses.requireNoSecrets("input.path", run.input().path());
+    Addresses.requireNoSecrets("input.images", run.input().images());
+    Addresses.requireNoSecrets("output.path", run.output().path());
     Map<String, @Nullable String> before = new HashMap<>();
     SESSION.forEach(
         (name, value) -> {

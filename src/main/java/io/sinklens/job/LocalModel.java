@@ -36,8 +36,8 @@ final class LocalModel implements UnaryOperator<RunSettings>, Serializable {
   public RunSettings apply(RunSettings run) {
     String path = run.model().path();
     String vision = run.model().visionPath();
-    Addresses.requireNoPassword("model.path", path);
-    Addresses.requireNoPassword("model.vision-path", vision);
+    Addresses.requireNoSecrets("model.path", path);
+    Addresses.requireNoSecrets("model.vision-path", vision);
     return isHere(path) && isHere(vision)
         ? run
         : run.withModelAt(local(path), vision == null ? null : local(vision));

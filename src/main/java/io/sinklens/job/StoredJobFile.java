@@ -24,7 +24,7 @@ public final class StoredJobFile {
    * @throws UncheckedIOException in one line, if it cannot be read
    */
   public static RunSettings read(String address, List<String> overlays, SparkSession spark) {
-    Addresses.requireNoPassword("job file", address);
+    Addresses.requireNoSecrets("job file", address);
     String shown = "job file " + Addresses.withoutSecrets(address);
     Path file = new Path(address);
     try (InputStream content = file.getFileSystem(hadoop(spark)).open(file)) {

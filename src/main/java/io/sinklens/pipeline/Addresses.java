@@ -13,8 +13,9 @@ public final class Addresses {
    */
   private static final Pattern LOGIN = Pattern.compile("(?<=://)[^/@\\s\"]*:[^\\s\"]*@");
 
-  /** Values of a query, such as the signature of an address that is signed. */
-  private static final Pattern QUERY = Pattern.compile("([?&][A-Za-z0-9_.~%-]+=)[^&\\s\"]*");
+  /** Values of a query, such as the signature of an address that is signed, in a sentence. */
+  private static final Pattern QUERY =
+      Pattern.compile("([?&][A-Za-z0-9_.~%-]+=)[^&\\s\"]*[^&\\s\":;,.]");
 
   private Addresses() {}
 
@@ -24,14 +25,17 @@ public final class Addresses {
   }
 
   /**
-   * Refuses an address on S3 or the web that holds a password, before others write it into logs.
+   * Refuses an address on S3 or the web with a password or a query, before others write it into
+   * logs. Neither has a meaning there.
    *
    * @param key what the address was given as
    */
-  public static void requireNoPassword(String key, @Nullable String address) {
-    if (address != null && address.matches("(s3|http).*") && LOGIN.matcher(address).find()) {
+  public static void requireNoSecrets(String key, @Nullable String address) {
+    if (address != null
+        && address.matches("(s3|http).*")
+        && !withoutSecrets(address).equals(address)) {
       throw new IllegalArgumentException(
-          ("Cannot use %s %s: an address must not hold a password; credentials for S3 go into the"
+          ("Cannot use %s %s: an address must not hold a password or a query; credentials for S3 go into the"
                   + " environment, a profile, or spark.hadoop.fs.s3a.access.key and secret.key")
               .formatted(key, withoutSecrets(address)));
     }

@@ -107,7 +107,7 @@ class SinklensTest {
         .hasMessage(
             "Model url must be a folder on every executor or on a Hadoop file system, not"
                 + " djl://ai.djl.zoo/llava");
-    assertThat(builder.modelUrl("s3a://models/llava").build().model().path())
+    assertThat(Sinklens.settings().modelUrl("s3a://models/llava").build().model().path())
         .isEqualTo("s3a://models/llava");
     assertThatThrownBy(() -> builder.inputCols("image"))
         .hasMessage("Input columns must be image, question and possibly id, not [image]");
