@@ -469,9 +469,6 @@ public final class AnnotateJob {
 
   /** Runs with settings of our own, and leaves the session as it was. */
   private <T> T reading(SparkSession spark, Callable<T> work) {
-    Addresses.requireNoSecrets("input.path", run.input().path());
-    Addresses.requireNoSecrets("input.images", run.input().images());
-    Addresses.requireNoSecrets("output.path", run.output().path());
     Map<String, @Nullable String> before = new HashMap<>();
     SESSION.forEach(
         (name, value) -> {
@@ -480,6 +477,9 @@ public final class AnnotateJob {
         });
     S3Defaults.in(hadoop(spark));
     try {
+      Addresses.requireNoSecrets("input.path", run.input().path());
+      Addresses.requireNoSecrets("input.images", run.input().images());
+      Addresses.requireNoSecrets("output.path", run.output().path());
       return work.call();
     } catch (Exception e) {
       RunLog.tell("run stopped", Map.of("reason", SparkFailures.oneLine(e)));

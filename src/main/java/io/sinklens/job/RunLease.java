@@ -287,8 +287,12 @@ final class RunLease implements AutoCloseable {
   public void close() {
     renewals.shutdown(); // Does not interrupt one under way.
     synchronized (this) {
-      if (taken && isHeld()) {
-        output.deleteLease();
+      try {
+        if (taken && isHeld()) {
+          output.deleteLease();
+        }
+      } catch (UncheckedIOException e) {
+        // Whatever the run came to stands; the next one waits until nothing has changed for long.
       }
       taken = false;
     }

@@ -109,7 +109,7 @@ class S3FaultTest {
       assertThatThrownBy(() -> run(bucket))
           .isInstanceOf(UncheckedIOException.class)
           .hasMessageMatching(
-              "Cannot write the manifest in s3a://%s/out: [^\n]*%d[^\n]*"
+              "Cannot write manifest.json in s3a://%s/out: [^\n]*%d[^\n]*"
                   .formatted(bucket, status));
       assertThat(Duration.ofNanos(System.nanoTime() - start)).isLessThan(Duration.ofMinutes(1));
       assertThat(
