@@ -3,6 +3,7 @@ package io.sinklens.job;
 import static java.util.concurrent.TimeUnit.MILLISECONDS;
 
 import java.util.ArrayDeque;
+import java.util.Arrays;
 import java.util.Deque;
 import java.util.List;
 import java.util.UUID;
@@ -12,6 +13,8 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorCompletionService;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import org.apache.spark.JobExecutionStatus;
+import org.apache.spark.SparkStatusTracker;
 import org.apache.spark.sql.SparkSession;
 
 /**
@@ -89,12 +92,22 @@ final class WavesInFlight implements AutoCloseable {
     threads.shutdown();
     try {
       for (int i = 0; i < LOOKS && !threads.awaitTermination(LOOK_MILLIS, MILLISECONDS); i++) {
-        if (!spark.sparkContext().isStopped()) {
-          spark.sparkContext().cancelJobGroup(group); // Also what began since the last look.
+        if (isAtWork()) { // Also with what began since the last look.
+          spark.sparkContext().cancelJobGroup(group);
         }
       }
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  private boolean isAtWork() {
+    if (spark.sparkContext().isStopped()) {
+      return false;
+    }
+    SparkStatusTracker tracker = spark.sparkContext().statusTracker();
+    return Arrays.stream(tracker.getJobIdsForGroup(group))
+        .mapToObj(tracker::getJobInfo)
+        .anyMatch(job -> job.isDefined() && job.get().status() == JobExecutionStatus.RUNNING);
   }
 }
