@@ -297,6 +297,21 @@ class ArchitectureTest {
     assertThat(violations).isEmpty();
   }
 
+  /** Clocks are set while jobs run: what is measured or waited for is told by the monotonic one. */
+  @Test
+  void nothingDependsOnWhatAClockShows() {
+    Set<String> clocks =
+        Set.of(
+            "java.lang.System.currentTimeMillis", "java.time.Instant.now", "java.util.Date.<init>");
+    Set<String> violations = new TreeSet<>();
+    for (JavaClass each : CLASSES) {
+      each.getCodeUnitCallsFromSelf().stream()
+          .filter(call -> clocks.contains(call.getTargetOwner().getName() + "." + call.getName()))
+          .forEach(call -> violations.add(call.getDescription()));
+    }
+    assertThat(violations).isEmpty();
+  }
+
   @Test
   void holdsNoMutableStaticState() {
     Set<String> violations = new TreeSet<>();

@@ -4,7 +4,7 @@ import java.util.Locale;
 import java.util.Set;
 
 /** When a run is killed, as far as that is seen in its output. */
-public enum KillMoment {
+enum KillMoment {
   /** Any time since its start, and so in planning, loading and reading. */
   ANY_TIME {
     @Override

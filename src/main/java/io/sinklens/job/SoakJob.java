@@ -12,6 +12,7 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -80,7 +81,7 @@ public final class SoakJob {
    * @param mostWastedWaves of one kill
    */
   public record Result(
-      Map<KillMoment, Integer> kills,
+      Map<String, Integer> kills,
       int runs,
       int rounds,
       long rows,
@@ -127,8 +128,10 @@ public final class SoakJob {
         rounds++;
         delete(output);
       }
+      Map<String, Integer> byMoment = new LinkedHashMap<>();
+      kills.forEach((moment, count) -> byMoment.put(moment.shown(), count));
       return new Result(
-          kills,
+          byMoment,
           runs,
           rounds,
           whole.size(),

@@ -241,7 +241,6 @@ class CheckpointFolderTest {
         "/etc/model.safetensors",
         "sub/model.safetensors",
         "..\\\\model.safetensors",
-        "model.safetensors\\n",
         "pytorch_model.bin",
         "..",
         ""
@@ -254,7 +253,20 @@ class CheckpointFolderTest {
         .isThrownBy(() -> CheckpointFolder.open(folder))
         .withMessage(
             "Cannot read %s: weight_map must name .safetensors files of the folder itself, not '%s'"
-                .formatted(folder.resolve(INDEX), file.replace("\\n", "?").replace("\\\\", "\\")));
+                .formatted(folder.resolve(INDEX), file.replace("\\\\", "\\")));
+  }
+
+  @Test
+  void refusesAnIndexWhoseNamesBreakLines() {
+    config("{}");
+    write(INDEX, "{\"weight_map\": {\"a\": \"model.safetensors\\n\"}}");
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> CheckpointFolder.open(folder))
+        .withMessage(
+            "%s: weight_map.a must be a string of at most 300 printable characters, not"
+                + " \"model.safetensors\\n\"",
+            INDEX);
   }
 
   @Test

@@ -32,6 +32,10 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /** What becomes of a run whose S3 server is at fault. */
 class S3FaultTest {
+  /** A lease that could not be given back is watched for less than a minute. */
+  private static final RunLease.Pace PACE =
+      new RunLease.Pace(Duration.ofSeconds(1), Duration.ofSeconds(6), Duration.ofMillis(200));
+
   private static final int ROWS = 8;
 
   /** So few tries that a test need not wait for the last of them. */
@@ -191,7 +195,8 @@ class S3FaultTest {
     return new AnnotateJob(
             new Settings(JobFile.parse("", settings), null, Restart.NOT_ASKED, null),
             annotator,
-            JobProgress.NONE)
+            JobProgress.NONE,
+            PACE)
         .run(spark);
   }
 }
