@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatIllegalArgumentException;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import io.sinklens.dataset.Question;
 import io.sinklens.job.AnnotateJob.Restart;
 import io.sinklens.job.AnnotateJob.Result;
 import io.sinklens.job.AnnotateJob.Settings;
@@ -13,14 +12,12 @@ import io.sinklens.job.RunLease.Pace;
 import io.sinklens.pipeline.Annotator;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.JobFile;
-import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.result.Annotation;
 import io.sinklens.table.LocalSpark;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.Iterator;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
@@ -56,38 +53,14 @@ class ConcurrentRunsTest {
   private record Gated(String name) implements AnnotatorFactory {
     @Override
     public Annotator open(RunSettings settings) {
-      Annotator inner = new Shouting(name).open(settings);
-      return new Annotator() {
-        @Override
-        public ModelFacts facts() {
-          return inner.facts();
-        }
+      return new ChangedAnnotator(new Shouting(name).open(settings), Gated::held);
+    }
 
-        @Override
-        public Iterator<Annotation> annotate(Iterator<Question> questions) {
-          Iterator<Annotation> annotations = inner.annotate(questions);
-          return new Iterator<>() {
-            @Override
-            public boolean hasNext() {
-              return annotations.hasNext();
-            }
-
-            @Override
-            public Annotation next() {
-              Annotation next = annotations.next();
-              if (next.sampleId().equals(Integer.toString(SLOW_ROW))) {
-                waitAtTheGate();
-              }
-              return next;
-            }
-          };
-        }
-
-        @Override
-        public void close() {
-          inner.close();
-        }
-      };
+    private static Annotation held(Annotation annotation) {
+      if (annotation.sampleId().equals(Integer.toString(SLOW_ROW))) {
+        waitAtTheGate();
+      }
+      return annotation;
     }
   }
 

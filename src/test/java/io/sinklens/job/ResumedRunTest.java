@@ -9,14 +9,12 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import io.sinklens.dataset.Failure;
 import io.sinklens.dataset.FailureKind;
-import io.sinklens.dataset.Question;
 import io.sinklens.job.AnnotateJob.Restart;
 import io.sinklens.job.AnnotateJob.Result;
 import io.sinklens.job.AnnotateJob.Settings;
 import io.sinklens.pipeline.Annotator;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.JobFile;
-import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.result.Annotation;
 import io.sinklens.result.Outcome;
@@ -27,15 +25,12 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
 import java.util.ArrayList;
-import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
-import java.util.Spliterators;
 import java.util.TreeMap;
 import java.util.function.Consumer;
 import java.util.stream.Stream;
-import java.util.stream.StreamSupport;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SaveMode;
 import org.apache.spark.sql.SparkSession;
@@ -68,26 +63,7 @@ class ResumedRunTest {
   private record Moody(String name, boolean good) implements AnnotatorFactory {
     @Override
     public Annotator open(RunSettings settings) {
-      Annotator inner = new Shouting(name).open(settings);
-      return new Annotator() {
-        @Override
-        public ModelFacts facts() {
-          return inner.facts();
-        }
-
-        @Override
-        public Iterator<Annotation> annotate(Iterator<Question> questions) {
-          Stream<Annotation> answers =
-              StreamSupport.stream(
-                  Spliterators.spliteratorUnknownSize(inner.annotate(questions), 0), false);
-          return answers.map(Moody.this::turned).iterator();
-        }
-
-        @Override
-        public void close() {
-          inner.close();
-        }
-      };
+      return new ChangedAnnotator(new Shouting(name).open(settings), this::turned);
     }
 
     private Annotation turned(Annotation annotation) {
