@@ -9,12 +9,7 @@ enum KillMoment {
   ANY_TIME {
     @Override
     boolean isReached(OutputView now, Before before) {
-      return true;
-    }
-
-    @Override
-    double delaySeconds(double run) {
-      return run;
+      return false; // It is only limited by how long a run takes.
     }
   },
   /** The lease is taken, and what lies there is about to be swept up. */
@@ -40,8 +35,8 @@ enum KillMoment {
     }
 
     @Override
-    double delaySeconds(double run) {
-      return run / 10;
+    double delaySeconds() {
+      return A_WHILE;
     }
   },
   /** A wave is written, and the manifest does not list it yet. */
@@ -75,12 +70,13 @@ enum KillMoment {
     }
 
     @Override
-    double delaySeconds(double run) {
-      return run / 10;
+    double delaySeconds() {
+      return A_WHILE;
     }
   };
 
   private static final double A_MOMENT = 0.02;
+  private static final double A_WHILE = 3;
 
   /**
    * What lay in an output before a run began.
@@ -99,12 +95,8 @@ enum KillMoment {
   /** Whether a run has come so far. */
   abstract boolean isReached(OutputView now, Before before);
 
-  /**
-   * How long after that the kill may come at the latest.
-   *
-   * @param run how long a run without kills takes, in seconds
-   */
-  double delaySeconds(double run) {
+  /** How long after that the kill may come at the latest. */
+  double delaySeconds() {
     return A_MOMENT;
   }
 

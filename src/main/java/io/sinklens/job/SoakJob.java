@@ -221,18 +221,21 @@ public final class SoakJob {
     OutputView view = new OutputView(output);
     KillMoment moment = MOMENTS.get(random.nextInt(MOMENTS.size()));
     KillMoment.Before before = KillMoment.Before.of(view);
-    long delay = (long) (moment.delaySeconds(longestSeconds) * random.nextDouble() * 1e9);
+    long delay = (long) (moment.delaySeconds() * random.nextDouble() * 1e9);
+    long limit = (long) (longestSeconds * random.nextDouble() * 1e9); // It may not come at all.
     Process process = start(job);
+    long start = System.nanoTime();
+    long reached = 0;
     try {
-      long reached = moment == KillMoment.ANY_TIME ? System.nanoTime() : 0;
       while (process.isAlive() && killed() < settings.kills()) {
         if (reached == 0 && moment.isReached(view, before)) {
           reached = System.nanoTime();
         }
-        if (reached != 0 && System.nanoTime() - reached >= delay) {
+        boolean late = System.nanoTime() - start >= limit;
+        if (late || (reached != 0 && System.nanoTime() - reached >= delay)) {
           kill(process);
           end(process);
-          noteKill(moment, view, before);
+          noteKill(late ? KillMoment.ANY_TIME : moment, view, before);
           return false;
         }
         Thread.sleep(POLL_MILLIS);
