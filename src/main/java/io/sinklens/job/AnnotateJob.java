@@ -223,7 +223,7 @@ public final class AnnotateJob {
         "run begins",
         Map.of(
             "output",
-            Manifest.withoutPasswords(run.output().path()),
+            Addresses.withoutSecrets(run.output().path()),
             "rows",
             questions.count(),
             "variants",
@@ -254,7 +254,7 @@ public final class AnnotateJob {
 
   private OutputFolder checkOutput(SparkSession spark) {
     QuestionTable.requireFreeNames(run.output().keepColumns());
-    String shown = Manifest.withoutPasswords(run.output().path());
+    String shown = Addresses.withoutSecrets(run.output().path());
     OutputFolder output = new OutputFolder(run.output().path(), hadoop(spark));
     if (output.isFile()) {
       throw new IllegalArgumentException(
@@ -290,7 +290,7 @@ public final class AnnotateJob {
   private IllegalArgumentException other(String what) {
     return new IllegalArgumentException(
         "Cannot write to output.path %s: it holds %s; choose another, or replace it with --restart"
-            .formatted(Manifest.withoutPasswords(run.output().path()), what));
+            .formatted(Addresses.withoutSecrets(run.output().path()), what));
   }
 
   private boolean retries() {
@@ -333,7 +333,8 @@ public final class AnnotateJob {
     }
     lease.take();
     Manifest found = output.manifest().orElse(null);
-    if (former != null && !former.manifest().equals(found)) {
+    boolean asItWas = Objects.equals(former == null ? null : former.manifest(), found);
+    if (!asItWas && settings.restart() != Restart.FROM_SCRATCH) {
       throw other("what another run has changed in the meantime");
     }
     Manifest manifest =
@@ -341,7 +342,7 @@ public final class AnnotateJob {
             ? Manifest.begin(found, run, settings.limit(), model, questions, spark)
             : former.manifest().goneOnWith(wave -> !output.hasWave(wave));
     output.write(manifest, lease); // First: then what still lies there does not count.
-    output.keepOnly(manifest.waveNumbers());
+    output.keepOnly(manifest.waveNumbers(), lease);
     return manifest;
   }
 
@@ -433,7 +434,7 @@ public final class AnnotateJob {
       RunLease lease,
       DoubleSupplier seconds) {
     describe(spark, "checking the output");
-    output.keepOnly(written.waveNumbers());
+    output.keepOnly(written.waveNumbers(), lease);
     OutputCheck check = new OutputCheck(spark, run, questions, output, written);
     Manifest complete = written.complete(check.counts(), check.tokens(), seconds.getAsDouble());
     output.write(complete, lease);

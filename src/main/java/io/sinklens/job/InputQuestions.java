@@ -11,6 +11,7 @@ import static org.apache.spark.sql.functions.sum;
 import static org.apache.spark.sql.functions.when;
 import static org.apache.spark.sql.functions.xxhash64;
 
+import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.table.QuestionColumns;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
@@ -174,7 +175,7 @@ record InputQuestions(
         if (output.holds(file)) {
           throw new IllegalArgumentException(
               "Cannot write to output.path %s: the input lies in it"
-                  .formatted(Manifest.withoutPasswords(run.output().path())));
+                  .formatted(Addresses.withoutSecrets(run.output().path())));
         }
       }
       Dataset<Row> filtered = filtered(input, run.input().filter());
@@ -213,7 +214,7 @@ record InputQuestions(
       boolean unique = counts.getLong(2) == 0;
       List<String> idColumns = run.input().columns().id();
       if (all == 0) {
-        String path = Manifest.withoutPasswords(run.input().path());
+        String path = Addresses.withoutSecrets(run.input().path());
         throw new IllegalArgumentException(
             InputQuestions.fromInput(run, input::isEmpty)
                 ? "The dataset is empty: %s has no rows".formatted(path)
@@ -332,7 +333,7 @@ record InputQuestions(
       }
       throw new IllegalArgumentException(
           "Cannot read input.path %s: %s"
-              .formatted(Manifest.withoutPasswords(run.input().path()), reason),
+              .formatted(Addresses.withoutSecrets(run.input().path()), reason),
           e);
     }
   }

@@ -213,14 +213,14 @@ record Manifest(
   }
 
   String toJson() {
-    return withoutPasswords(JSON.<JsonNode>valueToTree(this).toPrettyString()) + "\n";
+    return Addresses.withoutSecrets(JSON.<JsonNode>valueToTree(this).toPrettyString()) + "\n";
   }
 
   /** Settings as they are stored. */
   static ObjectNode settings(RunSettings settings) {
     try {
       String json = JSON.writeValueAsString(JobFile.toMap(settings));
-      return (ObjectNode) JSON.readTree(withoutPasswords(json));
+      return (ObjectNode) JSON.readTree(Addresses.withoutSecrets(json));
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("Cannot write the settings of a run", e);
     }
@@ -275,11 +275,6 @@ record Manifest(
     } catch (JsonProcessingException e) {
       throw new IllegalStateException("Cannot read the facts of a model", e);
     }
-  }
-
-  /** Text without passwords and values of queries in addresses. */
-  static String withoutPasswords(String text) {
-    return Addresses.withoutSecrets(text);
   }
 
   private static Map<String, String> versions(SparkSession spark) {

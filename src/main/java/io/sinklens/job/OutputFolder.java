@@ -1,5 +1,6 @@
 package io.sinklens.job;
 
+import io.sinklens.pipeline.Addresses;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
@@ -46,7 +47,7 @@ final class OutputFolder {
   private final Configuration hadoop;
 
   OutputFolder(String path, Configuration hadoop) {
-    this.shown = Manifest.withoutPasswords(path);
+    this.shown = Addresses.withoutSecrets(path);
     this.folder = new Path(path);
     this.hadoop = hadoop;
   }
@@ -150,8 +151,13 @@ final class OutputFolder {
     }
   }
 
-  /** Deletes what runs of ours have left, but for manifest, lease and some waves. */
-  void keepOnly(Set<Integer> waves) {
+  /**
+   * Deletes what runs of ours have left, but for manifest, lease and some waves.
+   *
+   * @throws RunLease.LostException when that is another run's business now
+   */
+  void keepOnly(Set<Integer> waves, RunLease lease) {
+    lease.requireHeld();
     if (!foreign().isEmpty()) {
       throw new IllegalStateException("Cannot clear %s: it holds %s".formatted(shown, foreign()));
     }

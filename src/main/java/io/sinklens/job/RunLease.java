@@ -142,13 +142,13 @@ final class RunLease implements AutoCloseable {
     String found = output.lease();
     if (!found.isEmpty() && !isGone(found)) {
       progress.waits(shown(found), pace.patience());
-      watch(output, pace, found);
-      found = output.lease();
+      return new RunLease(output, pace, watch(output, pace, found));
     }
     return new RunLease(output, pace, found);
   }
 
-  private static void watch(OutputFolder output, Pace pace, String found) {
+  /** Looks until a lease is given back, or was the same for long enough; what is there then. */
+  private static String watch(OutputFolder output, Pace pace, String found) {
     long start = System.nanoTime();
     while (System.nanoTime() - start < pace.patience().toNanos()) {
       try {
@@ -159,12 +159,13 @@ final class RunLease implements AutoCloseable {
       }
       String now = output.lease();
       if (now.isEmpty()) {
-        return;
+        return now;
       }
       if (!now.equals(found)) {
         throw atWork(output, now);
       }
     }
+    return found; // Not read again: what has changed since the last look is a sign of life.
   }
 
   private static IllegalArgumentException atWork(OutputFolder output, String lease) {

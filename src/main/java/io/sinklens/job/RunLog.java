@@ -2,6 +2,7 @@ package io.sinklens.job;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.sinklens.pipeline.Addresses;
 import java.io.BufferedWriter;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -132,7 +133,7 @@ final class RunLog implements AutoCloseable {
 
     private synchronized void write(Map<String, Object> line) {
       try {
-        writer.write(Manifest.withoutPasswords(JSON.writeValueAsString(line)));
+        writer.write(Addresses.withoutSecrets(JSON.writeValueAsString(line)));
         writer.newLine();
         writer.flush();
       } catch (JsonProcessingException e) {

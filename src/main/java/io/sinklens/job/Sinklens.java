@@ -4,6 +4,7 @@ import static org.apache.spark.sql.functions.col;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.databind.ObjectMapper;
+import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.JobFile;
 import io.sinklens.pipeline.RunSettings;
@@ -119,7 +120,7 @@ public final class Sinklens {
       } else if (url.matches("(djl|https?|jar):.*")) {
         throw new IllegalArgumentException(
             "Model url must be a folder on every executor or on a Hadoop file system, not "
-                + Manifest.withoutPasswords(url));
+                + Addresses.withoutSecrets(url));
       }
       return put("model.path", path);
     }

@@ -9,7 +9,6 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.Comparator;
 import java.util.EnumMap;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -20,7 +19,7 @@ import java.util.Random;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.stream.Collectors;
-import java.util.stream.Stream;
+import org.apache.hadoop.fs.FileUtil;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
@@ -123,10 +122,9 @@ public final class SoakJob {
         while (!runAndKill(job, output)) {
           check(spark, output, whole);
         }
-        check(spark, output, whole);
-        requireSame(whole, annotations(spark, output, new OutputView(output).waves()));
+        requireSame(whole, check(spark, output, whole));
         rounds++;
-        delete(output);
+        FileUtil.fullyDelete(output.toFile());
       }
       Map<String, Integer> byMoment = new LinkedHashMap<>();
       kills.forEach((moment, count) -> byMoment.put(moment.shown(), count));
@@ -153,7 +151,7 @@ public final class SoakJob {
     Path output = settings.output().resolve("whole");
     Path job = write(bundled.job(output, List.of()));
     for (int i = 0; i < 2; i++) { // The launcher's first run starts slower than those to come.
-      delete(output);
+      FileUtil.fullyDelete(output.toFile());
       long start = System.nanoTime();
       requireDone(end(start(job)));
       longestSeconds = (System.nanoTime() - start) / 1e9;
@@ -273,7 +271,7 @@ public final class SoakJob {
   }
 
   /** Whatever the manifest lists must be there, as large as it says, and nothing twice. */
-  private void check(SparkSession spark, Path output, Map<Key, String> whole) {
+  private Map<Key, String> check(SparkSession spark, Path output, Map<Key, String> whole) {
     OutputView view = new OutputView(output);
     Set<Integer> waves = view.waves();
     Map<Key, String> found = annotations(spark, output, waves);
@@ -287,6 +285,7 @@ public final class SoakJob {
     if (view.isComplete()) {
       lost += whole.size() - found.size();
     }
+    return found;
   }
 
   private static void requireSame(Map<Key, String> whole, Map<Key, String> found) {
@@ -322,15 +321,5 @@ public final class SoakJob {
         .collect(
             Collectors.toMap(
                 row -> new Key(row.getString(0), row.getString(1)), row -> row.getString(2)));
-  }
-
-  private static void delete(Path folder) throws IOException {
-    if (Files.exists(folder)) {
-      try (Stream<Path> files = Files.walk(folder)) {
-        for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
-          Files.delete(file);
-        }
-      }
-    }
   }
 }

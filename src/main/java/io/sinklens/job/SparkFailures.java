@@ -1,5 +1,6 @@
 package io.sinklens.job;
 
+import io.sinklens.pipeline.Addresses;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.List;
@@ -42,7 +43,7 @@ final class SparkFailures {
   static String oneLine(Throwable e) {
     String message = e.getMessage() == null ? e.toString() : e.getMessage();
     String line = message.lines().filter(text -> !text.isBlank()).findFirst().orElse("").strip();
-    return Manifest.withoutPasswords(
+    return Addresses.withoutSecrets(
         line.length() <= MAX_MESSAGE_LENGTH ? line : line.substring(0, MAX_MESSAGE_LENGTH) + "...");
   }
 }

@@ -15,6 +15,10 @@ import io.sinklens.pipeline.JobFile;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.result.Annotation;
 import io.sinklens.table.LocalSpark;
+import java.io.File;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -23,6 +27,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
+import org.apache.commons.io.FileUtils;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
@@ -163,6 +168,37 @@ class ConcurrentRunsTest {
     }
     gate.countDown();
     assertThat(first.join().answered()).isEqualTo(2 * ROWS);
+  }
+
+  /** While its model loads, another run begins and ends; as if the two had not seen each other. */
+  private record Overtaken(String other, String output) implements AnnotatorFactory {
+    @Override
+    public Annotator open(RunSettings settings) {
+      try {
+        FileUtils.copyDirectory(new File(other), new File(output));
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
+      return new Shouting("overtaken").open(settings);
+    }
+  }
+
+  @Test
+  void doesNotReplaceWhatAnotherRunHasMadeSinceItBegan() throws IOException {
+    Path other = folder.resolve("other");
+    Path output = folder.resolve("out");
+    job(new Shouting("first"), JobProgress.NONE, QUICK).run(spark);
+    Files.move(output, other);
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(
+            () ->
+                job(new Overtaken(other.toString(), output.toString()), JobProgress.NONE, QUICK)
+                    .run(spark))
+        .withMessageContaining("it holds what another run has changed in the meantime");
+    assertThat(manifest().isComplete()).isTrue();
+    assertThat(spark.read().parquet(output.resolve("annotations").toString()).count())
+        .isEqualTo(2 * ROWS);
   }
 
   private Manifest manifest() {

@@ -161,6 +161,19 @@ class RunLeaseTest {
   }
 
   @Test
+  void doesNotTakeOverFromAHolderThatHasGivenASignSinceTheLastLook() {
+    RunLease sleeper = taken(STALLED);
+    try (RunLease second = request(QUICK)) {
+      output.writeLease(sleeper, output.lease().replace("\"beats\":1", "\"beats\":2"));
+      assertThatIllegalArgumentException()
+          .isThrownBy(second::take)
+          .withMessageContaining("another run is at work on it");
+      assertThat(sleeper.isHeld()).isTrue();
+    }
+    sleeper.close();
+  }
+
+  @Test
   void throwsAwayWhatAStalledRunWasAboutToRename() throws IOException {
     Files.createDirectories(folder.resolve("out"));
     Path draft = folder.resolve("out/.manifest.json.4711.new");
