@@ -6,6 +6,7 @@ import io.sinklens.job.AnnotateJob.Restart;
 import io.sinklens.job.AnnotateJob.Result;
 import io.sinklens.job.StoredJobFile;
 import io.sinklens.pipeline.Addresses;
+import io.sinklens.pipeline.BenchmarkPreset;
 import io.sinklens.pipeline.JobFile;
 import io.sinklens.pipeline.RunForecast;
 import io.sinklens.pipeline.RunSettings;
@@ -34,10 +35,58 @@ import picocli.CommandLine.Spec;
 final class AnnotateCommand implements Callable<Integer> {
   @Spec private CommandSpec spec;
 
-  @Parameters(
-      paramLabel = "JOB.yaml",
-      description = "Job file, here or on any Hadoop file system, such as s3a://bucket/job.yaml")
-  private String job;
+  @ArgGroup(multiplicity = "1")
+  private What what;
+
+  /** A job file, or what takes its place. */
+  private static final class What {
+    @Parameters(
+        paramLabel = "JOB.yaml",
+        description = "Job file, here or on any Hadoop file system, such as s3a://bucket/job.yaml")
+    private String job = "";
+
+    @ArgGroup(exclusive = false)
+    private @Nullable Preset preset;
+
+    /** The settings, where no session is needed to read them. */
+    @Nullable RunSettings settings(List<String> overlays) {
+      if (preset != null) {
+        return preset.run(overlays);
+      }
+      return Addresses.isAddress(job) ? null : JobFile.read(Path.of(job), overlays);
+    }
+  }
+
+  /** A published benchmark, and where things are. */
+  private static final class Preset {
+    @Option(
+        names = "--benchmark",
+        paramLabel = "NAME",
+        required = true,
+        description = "A published benchmark in place of a job file, such as pope")
+    private String benchmark;
+
+    @Option(names = "--model", paramLabel = "DIR", required = true, description = "Its checkpoint")
+    private String model;
+
+    @Option(
+        names = "--input",
+        paramLabel = "PATH",
+        required = true,
+        description = "The benchmark's Parquet files as the Hub has them")
+    private String input;
+
+    @Option(
+        names = "--output",
+        paramLabel = "DIR",
+        required = true,
+        description = "Folder for the results")
+    private String output;
+
+    RunSettings run(List<String> overlays) {
+      return BenchmarkPreset.run(benchmark, model, input, output, overlays);
+    }
+  }
 
   @Option(
       names = "--set",
@@ -73,11 +122,11 @@ final class AnnotateCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     // Before a session, which takes seconds, where that is possible.
-    RunSettings here = Addresses.isAddress(job) ? null : JobFile.read(Path.of(job), overlays);
+    RunSettings here = what.settings(overlays);
     PrintWriter out = spec.commandLine().getOut();
     try (SparkSession spark = LocalSession.open("sinklens annotate");
         ProgressLine progress = new ProgressLine(spec.commandLine().getErr())) {
-      RunSettings run = here != null ? here : StoredJobFile.read(job, overlays, spark);
+      RunSettings run = here != null ? here : StoredJobFile.read(what.job, overlays, spark);
       AnnotateJob.Settings settings = new AnnotateJob.Settings(run, limit, former.choice(), null);
       AnnotateJob annotate = new AnnotateJob(settings, progress);
       if (dryRun) {

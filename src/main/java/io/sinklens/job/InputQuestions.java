@@ -13,7 +13,9 @@ import static org.apache.spark.sql.functions.xxhash64;
 
 import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.RunSettings;
+import io.sinklens.pipeline.RunSettings.ImageTable;
 import io.sinklens.table.QuestionColumns;
+import io.sinklens.table.QuestionColumns.ImageKeys;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
 import io.sinklens.table.QuestionTable;
 import java.net.URI;
@@ -69,7 +71,7 @@ record InputQuestions(
   /** SHA-256 of the names and sizes of an input's files, of whose rows nothing is read. */
   static String fingerprintOfFiles(SparkSession spark, RunSettings run) {
     Reader reader = new Reader(spark, run);
-    return reader.fingerprint(reader.files(reader.input()));
+    return reader.fingerprint(reader.files());
   }
 
   /** Questions. */
@@ -102,18 +104,6 @@ record InputQuestions(
                 .toList());
   }
 
-  static Dataset<Row> filtered(Dataset<Row> input, @Nullable String condition) {
-    if (condition == null) {
-      return input;
-    }
-    try {
-      return input.where(condition);
-    } catch (Exception e) { // Scala declares nothing: what Spark cannot parse arrives unannounced.
-      throw new IllegalArgumentException(
-          "Cannot use input.filter %s: %s".formatted(condition, SparkFailures.oneLine(e)), e);
-    }
-  }
-
   static QuestionColumns columns(RunSettings run, UnnamedRows unnamed) {
     RunSettings.Columns columns = run.input().columns();
     return new QuestionColumns(
@@ -124,7 +114,8 @@ record InputQuestions(
         columns.question(),
         columns.answers(),
         columns.mask(),
-        run.output().keepColumns());
+        run.output().keepColumns(),
+        run.input().imageTable() == null ? ImageKeys.HASHES : ImageKeys.IDS);
   }
 
   /** Reads one input. */
@@ -142,8 +133,14 @@ record InputQuestions(
     }
 
     /** Spark names them in the encoding of addresses. */
-    List<Path> files(Dataset<Row> input) {
-      return Stream.of(InputQuestions.fromInput(run, input::inputFiles))
+    List<Path> files() {
+      List<Dataset<Row>> read = new ArrayList<>(List.of(input()));
+      ImageTable images = run.input().imageTable();
+      if (images != null) {
+        read.add(InputQuestions.fromInput(run, () -> spark.read().parquet(images.path())));
+      }
+      return read.stream()
+          .flatMap(rows -> Stream.of(InputQuestions.fromInput(run, rows::inputFiles)))
           .map(file -> new Path(URI.create(file)))
           .sorted()
           .toList();
@@ -170,7 +167,7 @@ record InputQuestions(
 
     InputQuestions read(OutputFolder output, @Nullable Integer limit, @Nullable Integer slices) {
       Dataset<Row> input = input();
-      List<Path> files = files(input);
+      List<Path> files = files();
       for (Path file : files) {
         if (output.holds(file)) {
           throw new IllegalArgumentException(
@@ -178,11 +175,16 @@ record InputQuestions(
                   .formatted(Addresses.withoutSecrets(run.output().path())));
         }
       }
-      Dataset<Row> filtered = filtered(input, run.input().filter());
+      Dataset<Row> made = InputRows.of(input, run.input());
       Dataset<Row> rows =
           QuestionTable.normalise(
-              filtered, columns(run, UnnamedRows.BY_FILE_AND_NUMBER), run.input().images());
+              made, columns(run, UnnamedRows.BY_FILE_AND_NUMBER), run.input().images());
       long count = countIds(input, rows);
+      Integer draw = run.input().draw();
+      if (draw != null && draw < count) {
+        rows = drawn(rows, draw);
+        count = draw;
+      }
       if (limit != null && limit < count) {
         count = limit;
         rows = first(rows, limit);
@@ -273,6 +275,15 @@ record InputQuestions(
                       .agg(max(QuestionTable.SAMPLE_ID))
                       .first());
       return rows.where(col(QuestionTable.SAMPLE_ID).leq(lit(last.getString(0))));
+    }
+
+    private Dataset<Row> drawn(Dataset<Row> rows, int draw) {
+      return InputQuestions.fromInput(
+          run,
+          () ->
+              QuestionTable.withSamples(rows, draw)
+                  .where(QuestionTable.SAMPLED)
+                  .withColumn(QuestionTable.SAMPLED, lit(false)));
     }
 
     private Dataset<Row> sampled(Dataset<Row> rows, long count) {

@@ -71,9 +71,7 @@ public final class Sinklens {
       AnnotatorFactory factory) {
     Dataset<Row> normal =
         QuestionTable.normalise(
-            InputQuestions.filtered(questions, settings.input().filter()),
-            columns,
-            settings.input().images());
+            InputRows.of(questions, settings.input()), columns, settings.input().images());
     Dataset<Row> sampled = QuestionTable.withSamples(normal, settings.statistics().samples());
     int partitions = questions.sparkSession().sparkContext().defaultParallelism();
     return AnnotatedRows.of(sampled, factory, settings, partitions, null);
@@ -206,7 +204,8 @@ public final class Sinklens {
                   columns.question(),
                   columns.answers(),
                   columns.mask(),
-                  carried),
+                  carried,
+                  columns.imageKeys()),
               factory);
       return annotated.select(
           col(QuestionTable.CARRIED + ".*"), col(AnnotatedRows.ANNOTATION).as(outputCol));

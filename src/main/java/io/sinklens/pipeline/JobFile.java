@@ -14,6 +14,7 @@ import com.fasterxml.jackson.dataformat.yaml.YAMLParser;
 import io.sinklens.pipeline.RunSettings.Columns;
 import io.sinklens.pipeline.RunSettings.Generation;
 import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.ImageTable;
 import io.sinklens.pipeline.RunSettings.Input;
 import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Model;
@@ -111,6 +112,11 @@ public final class JobFile {
   }
 
   private static RunSettings parse(String yaml, String place, List<String> overlays) {
+    return settings(tree(yaml, place), overlays);
+  }
+
+  /** The keys and values of a job file, or of a part of one. */
+  static ObjectNode tree(String yaml, String place) {
     JsonNode root = node(yaml, place);
     if (root.isNull()) {
       root = JsonNodeFactory.instance.objectNode();
@@ -118,6 +124,11 @@ public final class JobFile {
     if (!(root instanceof ObjectNode job)) {
       throw new IllegalArgumentException("The job file must hold keys and values, not " + root);
     }
+    return job;
+  }
+
+  /** The settings that keys and values stand for, with others laid over them. */
+  static RunSettings settings(ObjectNode job, List<String> overlays) {
     if (job.path("variants").isMissingNode() || job.path("variants").isNull()) {
       job.set("variants", defaultVariants());
     }
@@ -139,8 +150,10 @@ public final class JobFile {
     Map<String, List<String>> keys = new LinkedHashMap<>();
     keys.put(
         "", List.of("input", "output", "model", "generation", "variants", "statistics", "run"));
-    keys.put("input", List.of("path", "columns", "images", "filter"));
+    keys.put(
+        "input", List.of("path", "columns", "images", "image-table", "derived", "filter", "draw"));
     keys.put("input.columns", List.of("id", "image", "image-id", "question", "answers", "mask"));
+    keys.put("input.image-table", List.of("path", "id", "image"));
     keys.put("output", List.of("path", "keep-columns"));
     keys.put(
         "model",
@@ -204,7 +217,15 @@ public final class JobFile {
             columns.states("answers") ? columns.texts("answers", List.of()) : List.of("answer"),
             columns.optionalText("mask")),
         input.optionalText("images"),
-        input.optionalText("filter"));
+        input.value("image-table") == null ? null : imageTable(input.section("image-table")),
+        input.textsByName("derived"),
+        input.optionalText("filter"),
+        input.optionalInteger("draw"));
+  }
+
+  private static ImageTable imageTable(SettingsSection table) {
+    return new ImageTable(
+        table.requiredText("path"), table.text("id", "id"), table.text("image", "image"));
   }
 
   private static Output output(SettingsSection output) {

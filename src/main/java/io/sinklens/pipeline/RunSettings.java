@@ -2,8 +2,11 @@ package io.sinklens.pipeline;
 
 import io.sinklens.tensor.Devices;
 import java.io.Serializable;
+import java.util.Collections;
 import java.util.HashSet;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import org.jspecify.annotations.Nullable;
 
@@ -83,11 +86,41 @@ public record RunSettings(
    * @param path Parquet files, a folder or a pattern, on any Hadoop file system
    * @param columns which columns mean what
    * @param images folder that image paths are resolved under, or null when images are stored inline
-   * @param filter SQL condition on the input's columns, or null for all rows
+   * @param imageTable where images are, when they are in rows of their own, or null
+   * @param derived columns to add, by name, each an SQL expression of those before it
+   * @param filter SQL condition on the columns, or null for all rows
+   * @param draw how many rows to take, those whose ids have the smallest SHA-256; above 0, or null
+   *     for all
    */
   public record Input(
-      String path, Columns columns, @Nullable String images, @Nullable String filter)
-      implements Serializable {}
+      String path,
+      Columns columns,
+      @Nullable String images,
+      @Nullable ImageTable imageTable,
+      Map<String, String> derived,
+      @Nullable String filter,
+      @Nullable Integer draw)
+      implements Serializable {
+    public Input {
+      derived = Collections.unmodifiableMap(new LinkedHashMap<>(derived));
+      if (imageTable != null && columns.imageId() == null) {
+        throw new IllegalArgumentException(
+            "input.image-table needs input.columns.image-id, which says what image a row is on");
+      }
+      if (draw != null) {
+        requireAtLeast("input.draw", draw, 1);
+      }
+    }
+  }
+
+  /**
+   * Images in rows of their own.
+   *
+   * @param path Parquet files, a folder or a pattern, on any Hadoop file system
+   * @param id its column that questions name images by
+   * @param image its column with the image, which the questions then have as their image column
+   */
+  public record ImageTable(String path, String id, String image) implements Serializable {}
 
   /**
    * Which columns of the input mean what. Nested columns are written {@code a.b}.

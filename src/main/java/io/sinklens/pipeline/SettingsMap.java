@@ -2,6 +2,7 @@ package io.sinklens.pipeline;
 
 import io.sinklens.pipeline.RunSettings.Columns;
 import io.sinklens.pipeline.RunSettings.Generation;
+import io.sinklens.pipeline.RunSettings.ImageTable;
 import io.sinklens.pipeline.RunSettings.Model;
 import io.sinklens.pipeline.RunSettings.Variant;
 import java.util.LinkedHashMap;
@@ -44,8 +45,14 @@ final class SettingsMap {
                 columns.mask()),
             "images",
             settings.input().images(),
+            "image-table",
+            of(settings.input().imageTable()),
+            "derived",
+            settings.input().derived().isEmpty() ? null : settings.input().derived(),
             "filter",
-            settings.input().filter()),
+            settings.input().filter(),
+            "draw",
+            settings.input().draw()),
         "output",
         entries("path", settings.output().path(), "keep-columns", settings.output().keepColumns()),
         "model",
@@ -96,6 +103,12 @@ final class SettingsMap {
             settings.run().maxFailedShare(),
             "max-image-pixels",
             settings.run().maxImagePixels()));
+  }
+
+  private static @Nullable Map<String, @Nullable Object> of(@Nullable ImageTable table) {
+    return table == null
+        ? null
+        : entries("path", table.path(), "id", table.id(), "image", table.image());
   }
 
   private static Map<String, @Nullable Object> of(Variant variant) {

@@ -7,7 +7,9 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.math.BigDecimal;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.function.Supplier;
 import org.jspecify.annotations.Nullable;
@@ -143,6 +145,22 @@ record SettingsSection(String path, String kind, ObjectNode node) {
     for (int i = 0; i < value.size(); i++) {
       texts.add(text(key + "." + i, value.get(i)));
     }
+    return texts;
+  }
+
+  /** Texts under names that the file chooses, in its order. */
+  Map<String, String> textsByName(String key) {
+    JsonNode value = value(key);
+    if (value == null) {
+      return Map.of();
+    }
+    if (!(value instanceof ObjectNode named)) {
+      throw wrong(key, "names and texts", value);
+    }
+    Map<String, String> texts = new LinkedHashMap<>();
+    named
+        .properties()
+        .forEach(e -> texts.put(e.getKey(), text(key + "." + e.getKey(), e.getValue())));
     return texts;
   }
 

@@ -15,6 +15,7 @@ import org.jspecify.annotations.Nullable;
  * @param answers reference answers, strings or arrays of strings
  * @param mask segmentation mask, as the image is stored, or null
  * @param carried columns to carry along, in this order
+ * @param imageKeys what tells equal images
  */
 public record QuestionColumns(
     List<String> id,
@@ -24,13 +25,22 @@ public record QuestionColumns(
     String question,
     List<String> answers,
     @Nullable String mask,
-    List<String> carried)
+    List<String> carried,
+    ImageKeys imageKeys)
     implements Serializable {
 
   public QuestionColumns {
     id = List.copyOf(id);
     answers = List.copyOf(answers);
     carried = List.copyOf(carried);
+  }
+
+  /** What brings rows on one image together. */
+  public enum ImageKeys {
+    /** The images' bytes, or their paths. */
+    HASHES,
+    /** Their ids, so that nobody reads images to divide rows; for images of a table. */
+    IDS
   }
 
   /** What identifies a row without id columns. */

@@ -15,6 +15,7 @@ import static org.apache.spark.sql.functions.struct;
 import static org.apache.spark.sql.functions.when;
 import static org.apache.spark.sql.functions.xxhash64;
 
+import io.sinklens.table.QuestionColumns.ImageKeys;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -132,10 +133,11 @@ public final class QuestionTable {
     Picture image = picture("image", columns.image());
     Picture mask = columns.mask() == null ? Picture.NONE : picture("mask", columns.mask());
     Column question = text("question", columns.question());
+    Column imageId = imageId();
     List<Column> all = new ArrayList<>();
     all.add(sampleId(image, question).as(SAMPLE_ID));
-    all.add(imageKey(image, question).as(IMAGE_KEY));
-    all.add(imageId().as("image_id"));
+    all.add(imageKey(image, imageId, question).as(IMAGE_KEY));
+    all.add(imageId.as("image_id"));
     all.add(image.count().as("image_count"));
     all.add(image.bytes().as("image_bytes"));
     all.add(image.path().as("image_path"));
@@ -187,7 +189,10 @@ public final class QuestionTable {
     return sha2(content.cast(DataTypes.BinaryType), 256);
   }
 
-  private static Column imageKey(Picture image, Column question) {
+  private Column imageKey(Picture image, Column imageId, Column question) {
+    if (columns.imageKeys() == ImageKeys.IDS) {
+      return xxhash64(imageId);
+    }
     return when(image.bytes().isNotNull(), xxhash64(image.bytes()))
         .when(image.path().isNotNull(), xxhash64(image.path()))
         .otherwise(xxhash64(question));

@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import io.sinklens.pipeline.RunSettings.Columns;
 import io.sinklens.pipeline.RunSettings.Generation;
 import io.sinklens.pipeline.RunSettings.Hook;
+import io.sinklens.pipeline.RunSettings.ImageTable;
 import io.sinklens.pipeline.RunSettings.Input;
 import io.sinklens.pipeline.RunSettings.Knockout;
 import io.sinklens.pipeline.RunSettings.Model;
@@ -43,7 +44,10 @@ class JobFileTest {
         path: s3a://bucket/pope/*.parquet
         columns: {id: [category, question_id], image: picture, image-id: scene, question: q, answers: [a, b], mask: m}
         images: /images
+        image-table: {path: "s3a://bucket/images", id: key, image: picture_of_table}
+        derived: {q: "concat(a, b)"}
         filter: split = 'test'
+        draw: 500
       output: {path: s3a://bucket/out, keep-columns: [category]}
       model: {path: /models/llava, preset: none, template: plain, image-rule: pad, exif: ignore, vision-path: /models/clip, device: cpu, dtype: float32, prompt-suffix: " Be short."}
       generation: {max-new-tokens: 5, batch-tokens: 64, answer-choices: [yes, no], top-logprobs: 2}
@@ -72,6 +76,9 @@ class JobFileTest {
                 new Input(
                     "in",
                     new Columns(List.of(), "image", null, "question", List.of("answer"), null),
+                    null,
+                    null,
+                    Map.of(),
                     null,
                     null),
                 new Output("out", List.of()),
@@ -121,7 +128,10 @@ class JobFileTest {
                         List.of("a", "b"),
                         "m"),
                     "/images",
-                    "split = 'test'"),
+                    new ImageTable("s3a://bucket/images", "key", "picture_of_table"),
+                    Map.of("q", "concat(a, b)"),
+                    "split = 'test'",
+                    500),
                 new Output("s3a://bucket/out", List.of("category")),
                 new Model(
                     "/models/llava",
@@ -398,6 +408,10 @@ class JobFileTest {
         List.of("input.path", "output.path", "model.path", "variants.N.name", "variants.N.hook")) {
       coded.put(required, "required");
     }
+    coded.remove("input.image-table");
+    coded.put("input.image-table.path", "`null`");
+    coded.put("input.image-table.id", "`\"id\"`");
+    coded.put("input.image-table.image", "`\"image\"`");
     coded.put("variants.N.preset", "`null`");
     coded.put("variants.N.max-sink-share", "1 − `min-nonsink-ratio`");
     coded.put("variants.N.kept-share", "1 − `moved-share`");

@@ -7,6 +7,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.ImageSource;
 import io.sinklens.dataset.Question;
+import io.sinklens.table.QuestionColumns.ImageKeys;
 import io.sinklens.table.QuestionColumns.UnnamedRows;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
@@ -156,7 +157,8 @@ class QuestionTableTest {
             "question",
             List.of("answer", "more", "none", "nothing", "votes.answer"),
             null,
-            List.of("a.b", "more"));
+            List.of("a.b", "more"),
+            ImageKeys.HASHES);
 
     Question question = read(input, columns).get(0);
     assertThat(question.sampleId()).isEqualTo("pope/7");
@@ -230,7 +232,8 @@ class QuestionTableTest {
             "question",
             List.of("answer"),
             "mask.bytes",
-            List.of("extra"));
+            List.of("extra"),
+            ImageKeys.HASHES);
 
     assertThatThrownBy(() -> QuestionTable.normalise(input, columns, null))
         .isInstanceOf(IllegalArgumentException.class)
@@ -275,12 +278,21 @@ class QuestionTableTest {
         "question",
         List.of(),
         mask,
-        List.of());
+        List.of(),
+        ImageKeys.HASHES);
   }
 
   private static QuestionColumns unnamed(UnnamedRows unnamed) {
     return new QuestionColumns(
-        List.of(), unnamed, "image", null, "question", List.of(), null, List.of());
+        List.of(),
+        unnamed,
+        "image",
+        null,
+        "question",
+        List.of(),
+        null,
+        List.of(),
+        ImageKeys.HASHES);
   }
 
   private List<Question> read(Dataset<Row> input, QuestionColumns columns) {

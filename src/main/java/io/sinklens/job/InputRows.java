@@ -1,0 +1,169 @@
+package io.sinklens.job;
+
+import static org.apache.spark.sql.functions.col;
+import static org.apache.spark.sql.functions.expr;
+
+import io.sinklens.pipeline.Addresses;
+import io.sinklens.pipeline.RunSettings.ImageTable;
+import io.sinklens.pipeline.RunSettings.Input;
+import java.lang.reflect.InvocationTargetException;
+import java.util.Arrays;
+import java.util.List;
+import java.util.Map;
+import org.apache.spark.sql.Dataset;
+import org.apache.spark.sql.Row;
+import org.apache.spark.sql.catalyst.expressions.CallMethodViaReflection;
+import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.expressions.SubqueryExpression;
+import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
+import org.apache.spark.sql.execution.QueryExecution;
+import org.apache.spark.sql.types.DataTypes;
+import org.jspecify.annotations.Nullable;
+import scala.jdk.javaapi.CollectionConverters;
+
+/**
+ * What questions are made of: the input's rows, with what settings add and without what they drop.
+ */
+final class InputRows {
+  private static final String IMAGE_KEY = "_image_of_table";
+  private static final int EXAMPLES = 3;
+
+  private InputRows() {}
+
+  /**
+   * Joins images, adds derived columns and filters, lazily but for a look at the images' ids.
+   *
+   * @throws IllegalArgumentException in one line that names the setting
+   */
+  static Dataset<Row> of(Dataset<Row> rows, Input input) {
+    Dataset<Row> made = rows;
+    ImageTable table = input.imageTable();
+    if (table != null) {
+      made = withImages(made, input, table);
+    }
+    for (Map.Entry<String, String> column : input.derived().entrySet()) {
+      made = derived(made, column.getKey(), column.getValue());
+    }
+    return filtered(made, input.filter());
+  }
+
+  private static Dataset<Row> withImages(Dataset<Row> rows, Input input, ImageTable table) {
+    String image = input.columns().image();
+    if (Arrays.asList(rows.columns()).contains(image)) {
+      throw new IllegalArgumentException(
+          "Cannot take images from input.image-table: the input has a column %s itself"
+              .formatted(image));
+    }
+    Dataset<Row> images = read(rows, table);
+    List<Row> twice =
+        images
+            .groupBy(IMAGE_KEY)
+            .count()
+            .where("count > 1")
+            .orderBy(IMAGE_KEY)
+            .limit(EXAMPLES)
+            .collectAsList();
+    if (!twice.isEmpty()) {
+      throw new IllegalArgumentException(
+          "Ids of input.image-table must be unique, but column %s has duplicates, such as %s"
+              .formatted(table.id(), twice.get(0).get(0)));
+    }
+    try {
+      String id = String.valueOf(input.columns().imageId());
+      return rows.join(
+              images.withColumnRenamed("image", image),
+              rows.col(id).cast(DataTypes.StringType).equalTo(col(IMAGE_KEY)),
+              "left")
+          .drop(IMAGE_KEY);
+    } catch (Exception e) { // Scala declares nothing: a column that is missing comes unannounced.
+      throw new IllegalArgumentException(
+          "Cannot join input.image-table by input.columns.image-id: " + SparkFailures.oneLine(e),
+          e);
+    }
+  }
+
+  /** The images as two columns. */
+  private static Dataset<Row> read(Dataset<Row> rows, ImageTable table) {
+    try {
+      return rows.sparkSession()
+          .read()
+          .parquet(table.path())
+          .select(
+              col(table.id()).cast(DataTypes.StringType).as(IMAGE_KEY),
+              col(table.image()).as("image"));
+    } catch (Exception e) {
+      throw new IllegalArgumentException(
+          "Cannot read input.image-table %s: %s"
+              .formatted(Addresses.withoutSecrets(table.path()), SparkFailures.oneLine(e)),
+          e);
+    }
+  }
+
+  private static Dataset<Row> derived(Dataset<Row> rows, String name, String expression) {
+    String setting = "input.derived." + name;
+    try {
+      return withoutJavaCalls(rows.withColumn(name, expr(expression)), setting);
+    } catch (JavaCallException e) {
+      throw e;
+    } catch (Exception e) {
+      throw unusable(setting, expression, e);
+    }
+  }
+
+  private static Dataset<Row> filtered(Dataset<Row> rows, @Nullable String condition) {
+    if (condition == null) {
+      return rows;
+    }
+    try {
+      return withoutJavaCalls(rows.where(condition), "input.filter");
+    } catch (JavaCallException e) {
+      throw e;
+    } catch (Exception e) {
+      throw unusable("input.filter", condition, e);
+    }
+  }
+
+  private static IllegalArgumentException unusable(String setting, String sql, Exception e) {
+    return new IllegalArgumentException(
+        "Cannot use %s %s: %s".formatted(setting, sql, SparkFailures.oneLine(e)), e);
+  }
+
+  private static final class JavaCallException extends IllegalArgumentException {
+    private static final long serialVersionUID = 1;
+
+    private JavaCallException(String message) {
+      super(message);
+    }
+  }
+
+  /** SQL has functions that call any method of Java, which a job file must not. */
+  private static Dataset<Row> withoutJavaCalls(Dataset<Row> rows, String setting)
+      throws ReflectiveOperationException {
+    if (callsJava(plan(rows))) {
+      throw new JavaCallException(setting + " must not call Java (java_method, reflect)");
+    }
+    return rows;
+  }
+
+  /** Spark 4 has the method in a subclass that Spark 3.5 does not have. */
+  private static LogicalPlan plan(Dataset<Row> rows) throws ReflectiveOperationException {
+    try {
+      Object execution = rows.getClass().getMethod("queryExecution").invoke(rows);
+      return ((QueryExecution) execution).analyzed();
+    } catch (InvocationTargetException e) {
+      throw new IllegalStateException("Cannot look at a query", e);
+    }
+  }
+
+  private static boolean callsJava(LogicalPlan plan) {
+    return CollectionConverters.asJava(plan.expressions()).stream().anyMatch(InputRows::callsJava)
+        || CollectionConverters.asJava(plan.children()).stream().anyMatch(InputRows::callsJava);
+  }
+
+  private static boolean callsJava(Expression expression) {
+    return expression instanceof CallMethodViaReflection
+        || (expression instanceof SubqueryExpression query && callsJava(query.plan()))
+        || CollectionConverters.asJava(expression.children()).stream()
+            .anyMatch(InputRows::callsJava);
+  }
+}
