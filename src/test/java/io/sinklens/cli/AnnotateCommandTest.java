@@ -181,6 +181,35 @@ class AnnotateCommandTest {
     assertThat(commandLine().execute("annotate")).isEqualTo(ExitCode.USAGE);
   }
 
+  @Test
+  void asksABenchmarkWithoutAJobFile() {
+    String output = folder.resolve("pope").toString();
+    String[] benchmark = {
+      "annotate", "--benchmark", "pope", "--model", model(), "--input", scenes(), "--output", output
+    };
+    List<String> more = new ArrayList<>(Arrays.asList(benchmark));
+    more.addAll(List.of("--set", "input.columns.image-id=image_id", "--limit", "1"));
+    assertThat(commandLine().execute(more.toArray(new String[0])))
+        .as(err.toString())
+        .isEqualTo(ExitCode.DONE);
+    assertThat(
+            LocalSpark.session()
+                .read()
+                .parquet(output + "/annotations")
+                .where("category IS NOT NULL AND size(choice_probabilities) = 2")
+                .count())
+        .isEqualTo(2);
+
+    assertThat(annotate(Arrays.copyOfRange(benchmark, 1, benchmark.length)))
+        .as("a job file and a benchmark")
+        .isEqualTo(ExitCode.USAGE);
+    assertThat(commandLine().execute(Arrays.copyOf(benchmark, 7))).isEqualTo(ExitCode.USAGE);
+    err.getBuffer().setLength(0);
+    benchmark[2] = "popes";
+    assertThat(commandLine().execute(benchmark)).isEqualTo(ExitCode.BAD_INPUT);
+    assertThat(err.toString()).startsWith("sinklens: There is no benchmark popes: use one of ");
+  }
+
   private int annotate(String... options) {
     List<String> arguments = new ArrayList<>();
     arguments.add("annotate");
@@ -194,8 +223,16 @@ class AnnotateCommandTest {
   }
 
   private static String scenes() {
+    return path("scenes.parquet");
+  }
+
+  private static String model() {
+    return path("checkpoint");
+  }
+
+  private static String path(String name) {
     try {
-      return bundled("scenes.parquet").toString();
+      return bundled(name).toString();
     } catch (URISyntaxException e) {
       throw new AssertionError(e);
     }
