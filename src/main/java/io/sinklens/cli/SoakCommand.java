@@ -44,6 +44,13 @@ final class SoakCommand implements Callable<Integer> {
   private int kills;
 
   @Option(
+      names = "--stalls",
+      paramLabel = "N",
+      defaultValue = "3",
+      description = "How many runs are stopped and taken over afterwards (default: 3)")
+  private int stalls;
+
+  @Option(
       names = "--seed",
       paramLabel = "N",
       defaultValue = "1",
@@ -60,7 +67,7 @@ final class SoakCommand implements Callable<Integer> {
   @Override
   public Integer call() throws IOException {
     PrintWriter err = spec.commandLine().getErr();
-    SoakJob.Settings settings = new SoakJob.Settings(launcher, output, kills, seed);
+    SoakJob.Settings settings = new SoakJob.Settings(launcher, output, kills, stalls, seed);
     try (SparkSession spark = LocalSession.open("sinklens soak")) {
       SoakJob.Result result =
           new SoakJob(

@@ -1,22 +1,28 @@
 package io.sinklens.job;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+import static org.apache.hadoop.fs.Options.CreateFileOptionKeys.FS_OPTION_CREATE_CONDITIONAL_OVERWRITE;
+import static org.apache.hadoop.fs.Options.CreateFileOptionKeys.FS_OPTION_CREATE_CONDITIONAL_OVERWRITE_ETAG;
+
 import io.sinklens.pipeline.Addresses;
 import java.io.FileNotFoundException;
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.OutputStream;
 import java.io.UncheckedIOException;
-import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Objects;
 import java.util.Optional;
 import java.util.Set;
 import java.util.regex.Pattern;
 import java.util.stream.Collectors;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.hadoop.fs.CommonPathCapabilities;
+import org.apache.hadoop.fs.EtagSource;
 import org.apache.hadoop.fs.FSDataOutputStream;
+import org.apache.hadoop.fs.FSDataOutputStreamBuilder;
 import org.apache.hadoop.fs.FileContext;
 import org.apache.hadoop.fs.FileStatus;
 import org.apache.hadoop.fs.FileSystem;
@@ -126,7 +132,7 @@ final class OutputFolder {
 
   private Optional<String> read(String name) {
     try (InputStream content = plainFiles().open(new Path(folder, name))) {
-      return Optional.of(new String(content.readAllBytes(), StandardCharsets.UTF_8));
+      return Optional.of(new String(content.readAllBytes(), UTF_8));
     } catch (FileNotFoundException e) {
       return Optional.empty();
     } catch (IOException e) {
@@ -192,7 +198,7 @@ final class OutputFolder {
 
   private void replace(String name, String content, RunLease lease) {
     Path target = new Path(folder, name);
-    byte[] bytes = content.getBytes(StandardCharsets.UTF_8);
+    byte[] bytes = content.getBytes(UTF_8);
     try {
       // An object of a store appears when its stream is closed, and is renamed by copying.
       if (files().hasPathCapability(folder, CommonPathCapabilities.ABORTABLE_STREAM)) {
@@ -206,8 +212,21 @@ final class OutputFolder {
     }
   }
 
+  /**
+   * Puts an object in the place of the one that is there now, and of no other where the store can
+   * be told so: a writer that slept since it looked at its lease replaces nothing of a successor's.
+   */
   private void put(Path target, byte[] content, RunLease lease) throws IOException {
-    FSDataOutputStream object = files().create(target, true);
+    FSDataOutputStreamBuilder<?, ?> builder = files().createFile(target).overwrite(true);
+    if (files().hasPathCapability(folder, FS_OPTION_CREATE_CONDITIONAL_OVERWRITE_ETAG)) {
+      String etag = etag(target);
+      if (etag.isEmpty()) {
+        builder.must(FS_OPTION_CREATE_CONDITIONAL_OVERWRITE, true);
+      } else {
+        builder.must(FS_OPTION_CREATE_CONDITIONAL_OVERWRITE_ETAG, etag);
+      }
+    }
+    FSDataOutputStream object = builder.build();
     try {
       object.write(content);
       lease.requireHeld();
@@ -215,7 +234,26 @@ final class OutputFolder {
       object.abort();
       throw e;
     }
-    object.close();
+    try {
+      object.close();
+    } catch (IOException e) {
+      // A request that is tried again is refused when it was carried out and its answer was lost.
+      if (!read(target.getName()).equals(Optional.of(new String(content, UTF_8)))) {
+        lease.requireHeld();
+        throw e;
+      }
+    }
+  }
+
+  /** What names an object's content in its store; empty if it is not there. */
+  private String etag(Path object) throws IOException {
+    try {
+      return files().getFileStatus(object) instanceof EtagSource source
+          ? Objects.requireNonNullElse(source.getEtag(), "")
+          : "";
+    } catch (FileNotFoundException e) {
+      return "";
+    }
   }
 
   /**

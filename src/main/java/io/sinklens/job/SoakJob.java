@@ -26,18 +26,30 @@ import org.apache.spark.sql.SparkSession;
 /**
  * Runs {@code annotate} on the bundled questions in processes of its own, kills them, and after
  * each kill looks from outside at what lies in the output. The same command is given again until
- * the output is complete; then the next round begins, until there were kills enough.
+ * the output is complete; then the next round begins, until there were kills enough. Then runs are
+ * stopped as if their machine slept, others take over, and the first ones wake up.
  */
 public final class SoakJob {
   private static final int POLL_MILLIS = 1;
   private static final List<KillMoment> MOMENTS = List.of(KillMoment.values());
+  private static final List<KillMoment> STALLS =
+      List.of(
+          KillMoment.BEGUN,
+          KillMoment.WRITING,
+          KillMoment.BETWEEN_DATA_AND_COMMIT,
+          KillMoment.MANIFEST_DRAFTED,
+          KillMoment.COMMITTED);
   private static final List<String> VARIANTS = List.of("baseline", "var");
+
+  /** What a run ends with that was taken over. */
+  private static final int TAKEN_OVER = 4;
 
   private final Settings settings;
   private final Consumer<String> progress;
   private final Random random;
 
   private final Map<KillMoment, Integer> kills = new EnumMap<>(KillMoment.class);
+  private final Map<KillMoment, Integer> stalls = new EnumMap<>(KillMoment.class);
   private int runs;
   private int rounds;
   private long lost;
@@ -53,12 +65,16 @@ public final class SoakJob {
    * @param launcher the program, as {@code jobs/sinklens}
    * @param output a folder that is not there, for outputs and logs of the runs
    * @param kills how many, above 0
+   * @param stalls how many runs are stopped and taken over, 0 or more; each takes over a minute
    * @param seed of moments and wave sizes
    */
-  public record Settings(Path launcher, Path output, int kills, long seed) {
+  public record Settings(Path launcher, Path output, int kills, int stalls, long seed) {
     public Settings {
       if (kills < 1) {
         throw new IllegalArgumentException("Kills must be at least 1, not " + kills);
+      }
+      if (stalls < 0) {
+        throw new IllegalArgumentException("Stalls must be at least 0, not " + stalls);
       }
       if (Files.exists(output)) {
         throw new IllegalArgumentException("Output %s is there already".formatted(output));
@@ -70,6 +86,7 @@ public final class SoakJob {
    * What came of it.
    *
    * @param kills by moment
+   * @param stalls by moment: runs that were stopped, taken over, and could not commit any more
    * @param runs processes that were started
    * @param rounds outputs that became complete
    * @param rows annotations of one output
@@ -81,6 +98,7 @@ public final class SoakJob {
    */
   public record Result(
       Map<String, Integer> kills,
+      Map<String, Integer> stalls,
       int runs,
       int rounds,
       long rows,
@@ -115,10 +133,9 @@ public final class SoakJob {
     try (Bundled bundled = Bundled.unpack()) {
       Files.createDirectories(settings.output());
       Map<Key, String> whole = runWithoutKills(spark, bundled);
-      while (killed() < settings.kills()) {
+      while (sum(kills) < settings.kills()) {
         Path output = settings.output().resolve("round-" + rounds);
-        Path job =
-            write(bundled.job(output, List.of("run.wave-rows=" + (20 + random.nextInt(80)))));
+        Path job = write(inWaves(bundled, output));
         while (!runAndKill(job, output)) {
           check(spark, output, whole);
         }
@@ -126,10 +143,12 @@ public final class SoakJob {
         rounds++;
         FileUtil.fullyDelete(output.toFile());
       }
-      Map<String, Integer> byMoment = new LinkedHashMap<>();
-      kills.forEach((moment, count) -> byMoment.put(moment.shown(), count));
+      while (sum(stalls) < settings.stalls()) {
+        stall(spark, bundled, whole);
+      }
       return new Result(
-          byMoment,
+          shown(kills),
+          shown(stalls),
           runs,
           rounds,
           whole.size(),
@@ -143,8 +162,14 @@ public final class SoakJob {
     }
   }
 
-  private int killed() {
-    return kills.values().stream().mapToInt(Integer::intValue).sum();
+  private static int sum(Map<KillMoment, Integer> counts) {
+    return counts.values().stream().mapToInt(Integer::intValue).sum();
+  }
+
+  private static Map<String, Integer> shown(Map<KillMoment, Integer> counts) {
+    Map<String, Integer> byMoment = new LinkedHashMap<>();
+    counts.forEach((moment, count) -> byMoment.put(moment.shown(), count));
+    return byMoment;
   }
 
   private Map<Key, String> runWithoutKills(SparkSession spark, Bundled bundled) throws IOException {
@@ -172,6 +197,10 @@ public final class SoakJob {
     }
   }
 
+  private RunSettings inWaves(Bundled bundled, Path output) {
+    return bundled.job(output, List.of("run.wave-rows=" + (20 + random.nextInt(80))));
+  }
+
   private Path write(RunSettings run) throws IOException {
     Path job = settings.output().resolve("job-" + rounds + ".yaml");
     try {
@@ -182,10 +211,14 @@ public final class SoakJob {
   }
 
   private Process start(Path job) throws IOException {
+    return start(job, "last-run.log");
+  }
+
+  private Process start(Path job, String log) throws IOException {
     runs++;
     return new ProcessBuilder(settings.launcher().toString(), "annotate", job.toString())
         .redirectErrorStream(true)
-        .redirectOutput(settings.output().resolve("last-run.log").toFile())
+        .redirectOutput(settings.output().resolve(log).toFile())
         .start();
   }
 
@@ -225,7 +258,7 @@ public final class SoakJob {
     long start = System.nanoTime();
     long reached = 0;
     try {
-      while (process.isAlive() && killed() < settings.kills()) {
+      while (process.isAlive() && sum(kills) < settings.kills()) {
         if (reached == 0 && moment.isReached(view, before)) {
           reached = System.nanoTime();
         }
@@ -248,6 +281,52 @@ public final class SoakJob {
     return true;
   }
 
+  /** Stops a run at some moment, lets another one take over and end, and wakes the first one up. */
+  private void stall(SparkSession spark, Bundled bundled, Map<Key, String> whole)
+      throws IOException {
+    Path output = settings.output().resolve("stall");
+    Path job = write(inWaves(bundled, output));
+    OutputView view = new OutputView(output);
+    KillMoment moment = STALLS.get(random.nextInt(STALLS.size()));
+    KillMoment.Before before = KillMoment.Before.of(view);
+    Process first = start(job, "stalled-run.log");
+    try {
+      while (first.isAlive() && !moment.isReached(view, before)) {
+        Thread.sleep(POLL_MILLIS);
+      }
+      signal("STOP", first);
+      boolean done = view.isComplete(); // Then it ended before it could be stopped.
+      requireDone(end(start(job)));
+      signal("CONT", first);
+      int exitCode = end(first);
+      if (!done) {
+        if (exitCode != TAKEN_OVER) {
+          throw new BrokenInvariantException(
+              "A run that was stopped and taken over ended with exit code " + exitCode);
+        }
+        stalls.merge(moment, 1, Integer::sum);
+        progress.accept(
+            "stall %d of %d, %s: taken over"
+                .formatted(sum(stalls), settings.stalls(), moment.shown()));
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new BrokenInvariantException("Interrupted while a run was at work");
+    } finally {
+      kill(first);
+    }
+    requireSame(whole, check(spark, output, whole));
+    FileUtil.fullyDelete(output.toFile());
+  }
+
+  /** Sends a signal to the launcher and what it has started. */
+  private static void signal(String name, Process process)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>(List.of("kill", "-" + name, "" + process.pid()));
+    process.descendants().forEach(child -> command.add("" + child.pid()));
+    new ProcessBuilder(command).start().waitFor(); // Fails for what has ended, which is as well.
+  }
+
   private void noteKill(KillMoment moment, OutputView view, KillMoment.Before before) {
     kills.merge(moment, 1, Integer::sum);
     Set<Integer> counting = view.waves();
@@ -261,7 +340,7 @@ public final class SoakJob {
     progress.accept(
         "kill %d of %d, %s: %d of %d waves committed, %d under way; round %d"
             .formatted(
-                killed(),
+                sum(kills),
                 settings.kills(),
                 moment.shown(),
                 counting.size(),

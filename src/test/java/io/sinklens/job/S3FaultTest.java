@@ -127,6 +127,31 @@ class S3FaultTest {
     }
   }
 
+  /** As if this run slept between its look at the lease and its request. */
+  @Test
+  void doesNotReplaceAManifestThatHasChangedSinceItLooked() throws IOException {
+    byte[] other = "{\"of\": \"another run\"}".getBytes(StandardCharsets.UTF_8);
+    AtomicInteger manifests = new AtomicInteger();
+    FaultyProxy.Plan plan =
+        (method, path) -> {
+          if (method.equals("PUT")
+              && path.endsWith("/manifest.json")
+              && manifests.incrementAndGet() == 2) {
+            server.write(path.split("/", 3)[1], "out/manifest.json", other);
+          }
+          return Fate.PASS;
+        };
+    try (FaultyProxy proxy = new FaultyProxy(server.port(), plan)) {
+      String bucket = server.newBucket(hadoop, proxy.port());
+      putQuestions(bucket);
+      assertThatThrownBy(() -> run(bucket))
+          .isInstanceOf(UncheckedIOException.class)
+          .hasMessageMatching(
+              "Cannot write manifest.json in s3a://%s/out: [^\n]*412[^\n]*".formatted(bucket));
+      assertThat(server.read(bucket, "out/manifest.json")).isEqualTo(other);
+    }
+  }
+
   @Test
   void endsInOneLineWhereFilesOfAWaveCannotBeWritten() throws IOException {
     FaultyProxy.Plan plan =
