@@ -95,7 +95,9 @@ final class SettingsMap {
             "max-failed-share",
             settings.run().maxFailedShare(),
             "max-image-pixels",
-            settings.run().maxImagePixels()));
+            settings.run().maxImagePixels(),
+            "max-stall-seconds",
+            settings.run().maxStallSeconds()));
   }
 
   private static Map<String, @Nullable Object> of(Variant variant) {
