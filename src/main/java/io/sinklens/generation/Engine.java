@@ -170,9 +170,13 @@ public final class Engine implements AutoCloseable {
       return !closed;
     } finally {
       lock.unlock();
-      unlocked.forEach(Runnable::run);
-      unlocked.clear();
+      runUnlocked();
     }
+  }
+
+  private void runUnlocked() {
+    unlocked.forEach(Runnable::run);
+    unlocked.clear();
   }
 
   private void takeIn() {
@@ -274,6 +278,7 @@ public final class Engine implements AutoCloseable {
     } finally {
       lock.unlock();
     }
+    runUnlocked(); // Before the wait for more: whoever is told now may be who would ask.
   }
 
   /** The same with half as many own tokens at once; ends a request that ran row by row already. */

@@ -7,7 +7,7 @@ import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Supplier;
 
 /** Adds up how long each phase took and how many tokens it ran; shared by threads. */
-public final class PhaseTimes {
+public class PhaseTimes {
   private final Map<Phase, LongAdder> nanos = new EnumMap<>(Phase.class);
   private final Map<PassSize, PassSum> passes = new ConcurrentHashMap<>();
   private final LongAdder promptTokens = new LongAdder();
@@ -40,7 +40,7 @@ public final class PhaseTimes {
   }
 
   /** Adds a pass through the decoder of so many tokens, of which so many gave answer tokens. */
-  void addPass(Phase phase, int tokens, int answers, long elapsedNanos) {
+  protected void addPass(Phase phase, int tokens, int answers, long elapsedNanos) {
     passes.merge(new PassSize(phase, tokens, answers), new PassSum(1, elapsedNanos), PassSum::plus);
   }
 

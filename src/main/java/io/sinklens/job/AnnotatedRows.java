@@ -4,6 +4,7 @@ import static org.apache.spark.sql.functions.col;
 
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.Question;
+import io.sinklens.pipeline.Annotator;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.AnnotatorLostException;
 import io.sinklens.pipeline.RunSettings;
@@ -18,10 +19,15 @@ import java.util.Arrays;
 import java.util.Collections;
 import java.util.Deque;
 import java.util.EnumMap;
-import java.util.HashMap;
 import java.util.Iterator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
@@ -97,39 +103,112 @@ final class AnnotatedRows {
       if (!rows.hasNext()) {
         return Collections.emptyIterator();
       }
+      TaskContext task = TaskContext.get();
       ExecutorAnnotator.Lease lease = ExecutorAnnotator.lease(factory, settings, local);
       TaskCompletionListener giveBack = context -> lease.close();
-      TaskContext.get().addTaskCompletionListener(giveBack);
-      Waiting waiting = new Waiting(rows, this);
-      return new Annotated(lease.annotator().annotate(waiting), waiting, counters);
+      task.addTaskCompletionListener(giveBack);
+      Waiting waiting = new Waiting(rows, this, lease.annotator());
+      WatchedAnnotations annotations =
+          new WatchedAnnotations(
+              lease.annotator().annotate(waiting),
+              waiting,
+              task::isInterrupted,
+              settings.run().maxStallSeconds());
+      TaskCompletionListener leave =
+          context -> {
+            annotations.close();
+            waiting.close();
+          };
+      task.addTaskCompletionListener(leave);
+      return new Annotated(annotations, waiting, lease, counters);
     }
   }
 
   /** One annotation to come. */
   private record Key(String sampleId, String variant) {}
 
-  /** Questions on their way through the annotator, and what their rows carry along. */
-  private static final class Waiting implements Iterator<Question> {
+  /**
+   * Questions on their way through the annotator, and what their rows carry along.
+   *
+   * <p>The annotator may go on reading when the task has ended, whose rows then are no more.
+   */
+  private static final class Waiting
+      implements Iterator<Question>, WatchedAnnotations.Watched, AutoCloseable {
+    private static final int PATIENCE_SECONDS = 10;
+
     private final Iterator<Row> rows;
     private final AnnotatePartition task;
+    private final Annotator annotator;
     private final QuestionReader reader;
-    private final Map<Key, Deque<Row>> carried = new HashMap<>();
+    private final Map<Key, Deque<Row>> carried = new LinkedHashMap<>();
+    private final ReentrantLock lock = new ReentrantLock();
+    private volatile boolean ended;
+    private final AtomicLong read = new AtomicLong();
+    private volatile @Nullable String reading;
+    private volatile @Nullable String waitedFor;
 
-    Waiting(Iterator<Row> rows, AnnotatePartition task) {
+    Waiting(Iterator<Row> rows, AnnotatePartition task, Annotator annotator) {
       this.rows = rows;
       this.task = task;
+      this.annotator = annotator;
       reader = new QuestionReader(task.files());
+    }
+
+    /** While a file is read for this task, what the annotator does for others does not count. */
+    @Override
+    public long steps() {
+      return reading == null ? read.get() + annotator.steps() : read.get();
+    }
+
+    @Override
+    public String underWay() {
+      String file = reading;
+      String row = waitedFor;
+      return file != null
+          ? "the image of row %s was read".formatted(file)
+          : row != null ? "row %s was waited for".formatted(row) : "rows were read";
     }
 
     @Override
     public boolean hasNext() {
-      return rows.hasNext();
+      return ofTask(rows::hasNext);
+    }
+
+    private <T> T ofTask(Supplier<T> access) {
+      lock.lock();
+      try {
+        if (ended) {
+          throw new CancellationException("The task has ended");
+        }
+        return access.get();
+      } finally {
+        lock.unlock();
+      }
+    }
+
+    /** Ends access to the task's rows, after one that is just happening. */
+    @Override
+    public void close() {
+      ended = true;
+      try {
+        if (lock.tryLock(PATIENCE_SECONDS, TimeUnit.SECONDS)) {
+          lock.unlock();
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+      }
     }
 
     @Override
     public Question next() {
-      Row row = rows.next();
+      Row row = ofTask(rows::next);
+      reading = row.getString(row.fieldIndex(QuestionTable.SAMPLE_ID));
       Question question = reader.read(row);
+      reading = null;
+      read.incrementAndGet();
+      if (carried.isEmpty()) {
+        waitedFor = question.sampleId();
+      }
       Row along =
           task.carries()
               ? row.getStruct(row.fieldIndex(QuestionTable.CARRIED))
@@ -155,6 +234,7 @@ final class AnnotatedRows {
       Row along = rows.remove();
       if (rows.isEmpty()) {
         carried.remove(key);
+        waitedFor = carried.isEmpty() ? null : carried.keySet().iterator().next().sampleId();
       }
       Row stored = AnnotationTable.toRow(annotation);
       return task.carries() ? RowFactory.create(stored, along) : RowFactory.create(stored);
@@ -171,20 +251,26 @@ final class AnnotatedRows {
   }
 
   private static final class Annotated implements Iterator<Row> {
-    private final Iterator<Annotation> annotations;
+    private final WatchedAnnotations annotations;
     private final Waiting waiting;
+    private final ExecutorAnnotator.Lease lease;
     private final @Nullable Counters counters;
     private final Map<FailureKind, Long> failed = new EnumMap<>(FailureKind.class);
 
-    Annotated(Iterator<Annotation> annotations, Waiting waiting, @Nullable Counters counters) {
+    Annotated(
+        WatchedAnnotations annotations,
+        Waiting waiting,
+        ExecutorAnnotator.Lease lease,
+        @Nullable Counters counters) {
       this.annotations = annotations;
       this.waiting = waiting;
+      this.lease = lease;
       this.counters = counters;
     }
 
     @Override
     public boolean hasNext() {
-      if (annotations.hasNext()) {
+      if (isThereAnother()) {
         return true;
       }
       waiting.requireNoneLeft();
@@ -201,9 +287,15 @@ final class AnnotatedRows {
           "stage", task.stageId(), "partition", task.partitionId(), "failures", Map.copyOf(failed));
     }
 
+    private static Map<String, Object> lost(AnnotatorLostException e) {
+      TaskContext task = TaskContext.get();
+      return Map.of(
+          "stage", task.stageId(), "partition", task.partitionId(), "reason", "" + e.getMessage());
+    }
+
     @Override
     public Row next() {
-      Annotation annotation = pull();
+      Annotation annotation = annotations.next();
       ExecutorAnnotator.metrics().count(annotation);
       if (annotation.outcome() instanceof Outcome.Failed row) {
         failed.merge(row.failure().kind(), 1L, Long::sum);
@@ -215,10 +307,12 @@ final class AnnotatedRows {
     }
 
     /** Ends an executor that can annotate no more, so that Spark puts another in its place. */
-    private Annotation pull() {
+    private boolean isThereAnother() {
       try {
-        return annotations.next();
+        return annotations.hasNext();
       } catch (AnnotatorLostException e) {
+        lease.lose();
+        RunLog.tell("annotator lost", lost(e));
         if (SparkEnv.get().executorId().equals(DRIVER)) {
           throw e; // A local run has no other process.
         }

@@ -53,6 +53,11 @@ final class ExecutorAnnotator {
       return held.annotator;
     }
 
+    /** Has nobody else share the annotator, nor anybody close it: that would never end. */
+    void lose() {
+      OF_THIS_JVM.drop(held);
+    }
+
     @Override
     public void close() {
       OF_THIS_JVM.release(this);
@@ -125,6 +130,10 @@ final class ExecutorAnnotator {
       lease.open = false;
       lease.held.users--;
     }
+  }
+
+  private synchronized void drop(Loaded lost) {
+    loaded.values().remove(lost);
   }
 
   private synchronized int count() {

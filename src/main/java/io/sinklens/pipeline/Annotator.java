@@ -27,6 +27,14 @@ public interface Annotator extends AutoCloseable {
     return EngineFigures.NONE;
   }
 
+  /**
+   * A number that grows with every small step of the work, so that slow can be told from standing
+   * still; from any thread.
+   */
+  default long steps() {
+    return 0;
+  }
+
   /** Frees the model. */
   @Override
   void close();

@@ -5,6 +5,11 @@ public final class AnnotatorLostException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
   /** Says so in one line. */
+  public AnnotatorLostException(String message) {
+    super(message);
+  }
+
+  /** Says so in one line. */
   public AnnotatorLostException(String message, Throwable cause) {
     super(message, cause);
   }

@@ -20,6 +20,7 @@ final class ImageGroups implements Iterator<ImageGroups.Group> {
   static final int MAX_QUESTIONS = 4096;
 
   private final Iterator<Question> questions;
+  private boolean begun;
   private @Nullable Question next;
   private String nextHash = "";
 
@@ -33,17 +34,20 @@ final class ImageGroups implements Iterator<ImageGroups.Group> {
 
   ImageGroups(Iterator<Question> questions) {
     this.questions = questions;
-    advance();
   }
 
   @Override
   public boolean hasNext() {
+    if (!begun) {
+      begun = true;
+      advance();
+    }
     return next != null;
   }
 
   @Override
   public Group next() {
-    if (next == null) {
+    if (!hasNext() || next == null) {
       throw new NoSuchElementException();
     }
     String hash = nextHash;

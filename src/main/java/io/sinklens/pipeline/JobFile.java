@@ -190,7 +190,8 @@ public final class JobFile {
             "masked-tokens",
             "seed"));
     keys.put("statistics", List.of("level", "samples"));
-    keys.put("run", List.of("wave-rows", "max-failed-share", "max-image-pixels"));
+    keys.put(
+        "run", List.of("wave-rows", "max-failed-share", "max-image-pixels", "max-stall-seconds"));
     return keys;
   }
 
@@ -303,7 +304,8 @@ public final class JobFile {
     return new Run(
         run.integer("wave-rows", 100_000),
         run.number("max-failed-share", 0.01),
-        run.whole("max-image-pixels", Run.DEFAULT_MAX_IMAGE_PIXELS));
+        run.whole("max-image-pixels", Run.DEFAULT_MAX_IMAGE_PIXELS),
+        run.integer("max-stall-seconds", 1800));
   }
 
   private static ArrayNode defaultVariants() {

@@ -61,14 +61,15 @@ public final class ModelAnnotator implements Annotator {
   private final GenerationRules rules;
   private final ImageDecoder decoder;
   private final OutcomeBuilder outcomes;
-  private final PhaseTimes times = new PhaseTimes();
+  private final PhaseTimes times;
   private final Device device;
   private final Engine engine;
   private final ExecutorService preparing;
   private final ExecutorService finishing;
 
-  private ModelAnnotator(LoadedModel model, AnnotatorSettings settings) {
+  private ModelAnnotator(LoadedModel model, AnnotatorSettings settings, PhaseTimes times) {
     this.model = model;
+    this.times = times;
     RunSettings.Generation generation = settings.generation();
     variants =
         settings.variants().stream()
@@ -114,9 +115,14 @@ public final class ModelAnnotator implements Annotator {
    * @throws IllegalArgumentException in one line, for a checkpoint or settings that cannot be used
    */
   public static ModelAnnotator load(AnnotatorSettings settings) {
+    return load(settings, new PhaseTimes());
+  }
+
+  /** The same with a given account, which is told of every pass. */
+  static ModelAnnotator load(AnnotatorSettings settings, PhaseTimes times) {
     LoadedModel model = LoadedModel.load(settings.model());
     try {
-      return new ModelAnnotator(model, settings);
+      return new ModelAnnotator(model, settings, times);
     } catch (RuntimeException e) {
       model.close();
       throw e;
@@ -169,6 +175,12 @@ public final class ModelAnnotator implements Annotator {
         times.begun(),
         times.waitSeconds(),
         Devices.memory(device).map(memory -> memory.total() - memory.free()).orElse(0L));
+  }
+
+  /** Operators that have run: a pass has thousands. */
+  @Override
+  public long steps() {
+    return model.network().operators().calls();
   }
 
   /**

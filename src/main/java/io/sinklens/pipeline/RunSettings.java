@@ -356,8 +356,9 @@ public record RunSettings(
    * @param waveRows input rows committed together, above 0
    * @param maxFailedShare share of failed rows above which the job ends with exit code 3, 0 to 1
    * @param maxImagePixels images above it fail before they are decoded, above 0
+   * @param maxStallSeconds how long nothing may move while a task waits for a row, above 0
    */
-  public record Run(int waveRows, double maxFailedShare, long maxImagePixels)
+  public record Run(int waveRows, double maxFailedShare, long maxImagePixels, int maxStallSeconds)
       implements Serializable {
 
     /** Far above what cameras make, far below what a decompression bomb holds. */
@@ -370,6 +371,7 @@ public record RunSettings(
         throw new IllegalArgumentException(
             "run.max-image-pixels must be above 0, not " + maxImagePixels);
       }
+      requireAtLeast("run.max-stall-seconds", maxStallSeconds, 1);
     }
   }
 

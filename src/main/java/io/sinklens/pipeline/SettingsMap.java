@@ -102,7 +102,9 @@ final class SettingsMap {
             "max-failed-share",
             settings.run().maxFailedShare(),
             "max-image-pixels",
-            settings.run().maxImagePixels()));
+            settings.run().maxImagePixels(),
+            "max-stall-seconds",
+            settings.run().maxStallSeconds()));
   }
 
   private static @Nullable Map<String, @Nullable Object> of(@Nullable ImageTable table) {

@@ -20,6 +20,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.LongAdder;
 import java.util.function.Function;
 import java.util.zip.CRC32;
 import java.util.zip.ZipEntry;
@@ -44,6 +45,7 @@ public final class Operators implements AutoCloseable {
 
   private final PtNDManager manager;
   private final PtSymbolBlock module;
+  private final LongAdder calls = new LongAdder();
 
   private Operators(PtNDManager manager, PtSymbolBlock module) {
     this.manager = manager;
@@ -95,6 +97,11 @@ public final class Operators implements AutoCloseable {
               .formatted(Devices.name(manager.getDevice()), message.lines().findFirst().orElse("")),
           e);
     }
+  }
+
+  /** How many have run so far, on all threads. */
+  public long calls() {
+    return calls.sum();
   }
 
   /** Whether they run on a GPU, which works on while the calling thread goes ahead. */
@@ -812,6 +819,7 @@ public final class Operators implements AutoCloseable {
         values[i] = value(operands[i]);
       }
       try (IValue result = IValueUtils.runMethod(module, operator, values)) {
+        calls.increment();
         return reading.apply(result);
       }
     } finally {

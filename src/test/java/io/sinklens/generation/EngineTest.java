@@ -31,6 +31,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CompletionException;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
 import java.util.function.Supplier;
@@ -878,6 +879,23 @@ class EngineTest {
         .containsExactly(4, 2, 1, 1);
     assertThat(passes.opened.get("2")).isEqualTo(4);
     assertThat(passes.closed).isEqualTo(passes.opened);
+  }
+
+  @Test
+  void refusesWhatNeverFitsBeforeAnybodyAsksForMore() {
+    Random random = new Random(58);
+    AttentionHook failing =
+        new AttentionHook() {
+          @Override
+          public void onSegment(Segment segment) {
+            throw new EngineException(MEMORY);
+          }
+        };
+    Request never = request(image(random), 2, List.of(rows(random, 2, 3)), watching(failing));
+    try (Engine engine = new Engine(model, RULES, UNLIMITED, new PhaseTimes())) {
+      assertThatThrownBy(engine.submit(never).orTimeout(1, TimeUnit.MINUTES)::join)
+          .hasCauseInstanceOf(OutOfDeviceMemoryException.class);
+    }
   }
 
   @Test

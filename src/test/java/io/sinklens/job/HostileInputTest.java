@@ -5,8 +5,12 @@ import static java.util.Objects.requireNonNull;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
+import ai.djl.engine.EngineException;
 import io.sinklens.model.TinyCheckpoint;
+import io.sinklens.pipeline.Annotator;
+import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.JobFile;
+import io.sinklens.pipeline.ProbedAnnotator;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.preprocessing.HostileImages;
 import io.sinklens.table.LocalSpark;
@@ -18,6 +22,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicInteger;
+import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.RowFactory;
 import org.apache.spark.sql.SparkSession;
@@ -188,6 +194,53 @@ class HostileInputTest {
             "row: NUMERIC_FAILURE Model gave logits that are not finite for answer token 0");
   }
 
+  /**
+   * A real model that has room for passes of so many tokens.
+   *
+   * @param passTokens more are refused, as torch does where memory does not suffice
+   */
+  private record LittleRoom(int passTokens) implements AnnotatorFactory {
+    private static final AtomicInteger REFUSED = new AtomicInteger();
+
+    @Override
+    public Annotator open(RunSettings settings) {
+      return ProbedAnnotator.load(
+          settings,
+          tokens -> {
+            if (tokens > passTokens) {
+              REFUSED.incrementAndGet();
+              throw new EngineException("[enforce fail] DefaultCPUAllocator: not enough memory");
+            }
+          });
+    }
+  }
+
+  @Test
+  void failsOnlyRowsThatTheEngineHasNoRoomForAlone() {
+    for (String question : List.of("Why?", "How many?", "What?", "Who is it?", "Where?")) {
+      add(question, question, image(seed("rgb.png"), null));
+      add("grey " + question, question, image(seed("baseline.jpg"), null));
+    }
+    add("long", "Why? ".repeat(60), image(seed("rgb.png"), null));
+    run("generation.max-new-tokens=8");
+    List<String> sound = answers();
+    LittleRoom.REFUSED.set(0);
+
+    AnnotateJob.Result result = restart(new LittleRoom(100), "generation.max-new-tokens=8");
+
+    assertThat(LittleRoom.REFUSED.get()).isGreaterThan(2); // Together, by halves, alone.
+    assertThat(result.failures()).containsExactly(Map.entry("OUT_OF_MEMORY", 1L));
+    assertThat(result.answered()).isEqualTo(rows.size() - 1);
+    assertThat(outcomes())
+        .contains(
+            "long: OUT_OF_MEMORY Cannot run the row even alone: [enforce fail]"
+                + " DefaultCPUAllocator: not enough memory");
+    assertThat(answers())
+        .hasSameSizeAs(sound)
+        .filteredOn(row -> !row.startsWith("long"))
+        .containsExactlyElementsOf(sound.stream().filter(row -> !row.startsWith("long")).toList());
+  }
+
   @ParameterizedTest
   @CsvSource(
       delimiter = '|',
@@ -253,6 +306,20 @@ class HostileInputTest {
   }
 
   private AnnotateJob.Result run(String... overlays) {
+    return run(AnnotateJob.Settings.of(settings(overlays)), new LoadModel());
+  }
+
+  private AnnotateJob.Result restart(AnnotatorFactory factory, String... overlays) {
+    return run(
+        new AnnotateJob.Settings(settings(overlays), null, AnnotateJob.Restart.FROM_SCRATCH, null),
+        factory);
+  }
+
+  private AnnotateJob.Result run(AnnotateJob.Settings settings, AnnotatorFactory factory) {
+    return new AnnotateJob(settings, factory, JobProgress.NONE).run(spark);
+  }
+
+  private RunSettings settings(String... overlays) {
     String input = folder.resolve("input").toString();
     spark.createDataFrame(rows, INPUT).coalesce(1).write().mode("overwrite").parquet(input);
     List<String> all = new ArrayList<>();
@@ -266,8 +333,20 @@ class HostileInputTest {
     all.add("statistics.level=none");
     all.add("run.max-image-pixels=100000");
     all.addAll(Arrays.asList(overlays));
-    RunSettings settings = JobFile.parse("", all);
-    return new AnnotateJob(AnnotateJob.Settings.of(settings), JobProgress.NONE).run(spark);
+    return JobFile.parse("", all);
+  }
+
+  /** Id, variant and answer of every row, in order, as they stand in the output. */
+  private List<String> answers() {
+    return spark
+        .read()
+        .parquet(folder.resolve("out/annotations").toString())
+        .orderBy("sample_id", "variant")
+        .selectExpr(
+            "concat_ws(' ', sample_id, variant, status, answer, to_json(answer_token_ids),"
+                + " finish_reason)")
+        .as(Encoders.STRING())
+        .collectAsList();
   }
 
   /** Every row's status, kind and reason, as they stand in the output. */

@@ -65,7 +65,7 @@ class JobFileTest {
           require-visual-sink: false
         - {name: masked, hook: knockout, masked-tokens: random, seed: -7}
       statistics: {level: full, samples: 50}
-      run: {wave-rows: 7, max-failed-share: 0.5, max-image-pixels: 5000000000}
+      run: {wave-rows: 7, max-failed-share: 0.5, max-image-pixels: 5000000000, max-stall-seconds: 60}
       """;
 
   @Test
@@ -110,7 +110,7 @@ class JobFileTest {
                         true,
                         Knockout.SINKS)),
                 Statistics.SUMMARY,
-                new Run(100_000, 0.01, 100_000_000)));
+                new Run(100_000, 0.01, 100_000_000, 1800)));
   }
 
   @Test
@@ -182,7 +182,7 @@ class JobFileTest {
                         true,
                         new Knockout("random", -7))),
                 new Statistics(Statistics.Level.FULL, 50),
-                new Run(7, 0.5, 5_000_000_000L)));
+                new Run(7, 0.5, 5_000_000_000L, 60)));
   }
 
   @Test
@@ -276,7 +276,7 @@ class JobFileTest {
         "variants.1.mod=x | Unknown setting variants.1.mod; did you mean variants.1.mode?",
         "batch-tokens=5 | Unknown setting batch-tokens; did you mean generation.batch-tokens?",
         "run.colour=5 | Unknown setting run.colour; known here: wave-rows, max-failed-share,"
-            + " max-image-pixels",
+            + " max-image-pixels, max-stall-seconds",
         "model.path= | model.path must be given",
         "variants.1.name= | variants.1.name must be given",
         "variants.1.hook=knock | variants.1.hook must be one of none, observe, var, knockout,"
@@ -310,14 +310,15 @@ class JobFileTest {
             + " \"many\"",
         "generation.max-new-tokens=1.5 | generation.max-new-tokens must be a whole number, not 1.5",
         "generation.max-new-tokens=0 | generation.max-new-tokens must be at least 1, not 0",
+        "run.max-stall-seconds=0 | run.max-stall-seconds must be at least 1, not 0",
         "generation.answer-choices=[1] | generation.answer-choices.0 must be text, not 1",
-        "run.max-failed-share=.nan | Cannot read run.max-failed-share: malformed in line 1: Malformed"
-            + " numeric value '.nan'",
+        "run.max-failed-share=.nan | Cannot read run.max-failed-share: malformed in line 1:"
+            + " Malformed numeric value '.nan'",
         "model.vision-path=5 | model.vision-path must be text, not 5",
         "model.prompt-suffix=5 | model.prompt-suffix must be text, not 5",
         "statistics.level=all | statistics.level must be one of none, summary, full, not all",
-        "statistics.samples=3 | statistics.samples must be 0 unless statistics.level is full, not 3 at"
-            + " level summary",
+        "statistics.samples=3 | statistics.samples must be 0 unless statistics.level is full, not 3"
+            + " at level summary",
         "statistics={level: full, samples: -1} | statistics.samples must be at least 0, not -1",
       })
   void refuses(String overlay, String message) {
