@@ -4,6 +4,7 @@ import io.sinklens.tensor.Dtype;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.Collections;
 import java.util.EnumMap;
@@ -128,7 +129,9 @@ public final class CheckpointFolder {
   /** Another JSON object of the folder, such as {@code generation_config.json}, if it is there. */
   public Optional<ConfigJson> json(String fileName) {
     Path file = path.resolve(fileName);
-    return Files.isRegularFile(file) ? Optional.of(ConfigJson.read(file)) : Optional.empty();
+    return Files.exists(file, LinkOption.NOFOLLOW_LINKS)
+        ? Optional.of(ConfigJson.read(file))
+        : Optional.empty();
   }
 
   /** A part, such as a sub-folder with configuration and weights of its own. */

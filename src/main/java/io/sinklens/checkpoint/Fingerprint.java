@@ -35,6 +35,7 @@ final class Fingerprint {
           "tokenizer.json",
           "tokenizer.model",
           "tokenizer_config.json");
+  private static final int MAX_SMALL_BYTES = 100_000_000;
   private static final int BLOCKS = 64;
   private static final int BLOCK_BYTES = 65536;
   private static final int TENSOR_BYTES = 4096;
@@ -81,6 +82,10 @@ final class Fingerprint {
   }
 
   private void add(Path file) throws IOException {
+    if (Files.size(file) > MAX_SMALL_BYTES) {
+      throw StrictJson.refusal(
+          file, "it has %d bytes, more than %d".formatted(Files.size(file), MAX_SMALL_BYTES));
+    }
     byte[] content = Files.readAllBytes(file);
     addName(file, content.length);
     digest.update(content);

@@ -51,6 +51,7 @@ record PickledTensors(
    * @throws IllegalArgumentException if it is damaged or holds anything but tensors and plain data
    */
   static PickledTensors read(Path file) {
+    StrictJson.requireFile(file);
     try (FileChannel channel = FileChannel.open(file)) {
       requireZip(file, channel);
       return new Reader(file, channel).tensors();

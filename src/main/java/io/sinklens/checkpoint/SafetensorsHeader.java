@@ -46,6 +46,8 @@ record SafetensorsHeader(
   static final int MAX_DIMENSIONS = 32;
 
   private static final int LENGTH_BYTES = 8;
+  private static final int MAX_HEADER_BYTES = 100_000_000; // As in safetensors itself.
+  private static final int MAX_TENSORS = 250_000; // Thrice what the largest checkpoints have.
   private static final int MAX_NAME_LENGTH = 512;
 
   /** Bytes of an element. */
@@ -75,6 +77,7 @@ record SafetensorsHeader(
    * @throws IllegalArgumentException if the file is not sound, naming file and tensor
    */
   static SafetensorsHeader read(Path file) {
+    StrictJson.requireFile(file);
     try (FileChannel channel = FileChannel.open(file)) {
       long size = channel.size();
       if (size < LENGTH_BYTES) {
@@ -90,9 +93,9 @@ record SafetensorsHeader(
             "it announces a header of %s bytes, but only %d follow; is it truncated?"
                 .formatted(Long.toUnsignedString(length), size - LENGTH_BYTES));
       }
-      if (length < 2 || length > StrictJson.MAX_BYTES) {
+      if (length < 2 || length > MAX_HEADER_BYTES) {
         throw StrictJson.refusal(
-            file, "its header has %d bytes, not 2 to %d".formatted(length, StrictJson.MAX_BYTES));
+            file, "its header has %d bytes, not 2 to %d".formatted(length, MAX_HEADER_BYTES));
       }
       byte[] header = bytes(channel, LENGTH_BYTES, (int) length);
       long dataBegin = LENGTH_BYTES + length;
@@ -122,12 +125,17 @@ record SafetensorsHeader(
   static void requireName(Path file, String name) {
     if (name.isEmpty()
         || name.length() > MAX_NAME_LENGTH
-        || name.codePoints().anyMatch(Character::isISOControl)) {
+        || name.codePoints().anyMatch(SafetensorsHeader::isNoText)) {
       throw StrictJson.refusal(
           file,
           "a tensor's name must be 1 to %d printable characters, not '%s' (%d)"
               .formatted(MAX_NAME_LENGTH, StrictJson.shown(name), name.length()));
     }
+  }
+
+  /** Control characters, and halves of characters, which no file in UTF-8 can spell. */
+  private static boolean isNoText(int codePoint) {
+    return Character.isISOControl(codePoint) || Character.getType(codePoint) == Character.SURROGATE;
   }
 
   /** Bytes at a place of a file. */
@@ -174,6 +182,9 @@ record SafetensorsHeader(
           readMetadata(metadata);
         } else {
           tensors.put(name, tensor(name));
+          if (tensors.size() > MAX_TENSORS) {
+            throw StrictJson.refusal(file, "it has more than %d tensors".formatted(MAX_TENSORS));
+          }
         }
       }
       expect(json.nextToken(), null, "its header must end after the JSON object");

@@ -20,7 +20,8 @@ import java.nio.file.Path;
 
 /** JSON from strangers: UTF-8, no duplicate keys, bounded size and depth, one-line refusals. */
 final class StrictJson {
-  static final int MAX_BYTES = 100_000_000;
+  /** Of a file that is held as a tree, which takes up to thirty times the bytes. */
+  static final int MAX_BYTES = 16 << 20;
 
   private static final int MAX_DEPTH = 64;
   private static final int MAX_SHOWN_LENGTH = 300;
@@ -40,6 +41,7 @@ final class StrictJson {
 
   /** The object a file holds. */
   static ObjectNode object(Path file) {
+    requireFile(file);
     try {
       if (Files.size(file) > MAX_BYTES) {
         throw refusal(file, "it has %d bytes, more than %d".formatted(Files.size(file), MAX_BYTES));
@@ -56,6 +58,20 @@ final class StrictJson {
       throw refusal(file, e);
     } catch (IOException e) {
       throw new UncheckedIOException("Cannot read " + file, e);
+    }
+  }
+
+  /**
+   * Refuses what would never end or is not there. Links to files are fine: download caches are made
+   * of them.
+   */
+  static void requireFile(Path file) {
+    if (!Files.isRegularFile(file)) {
+      throw refusal(
+          file,
+          Files.exists(file)
+              ? "it is neither a file nor a link to one"
+              : "there is no such file, or it is a link to one that is not there");
     }
   }
 

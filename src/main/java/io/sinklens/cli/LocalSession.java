@@ -19,6 +19,9 @@ final class LocalSession {
     if (!conf.contains("spark.master")) {
       conf.setMaster("local[*]");
       conf.setIfMissing("spark.ui.enabled", "false");
+      // A task that fills the heap fails. Spark would end the process, which then could say
+      // nothing.
+      conf.setIfMissing("spark.executor.killOnFatalError.depth", "0");
       conf.setIfMissing(
           "spark.sql.shuffle.partitions",
           String.valueOf(Runtime.getRuntime().availableProcessors()));

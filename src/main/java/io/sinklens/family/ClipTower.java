@@ -10,6 +10,7 @@ import io.sinklens.preprocessing.ImageRules;
 import io.sinklens.preprocessing.Normalization;
 import io.sinklens.tensor.Activation;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -73,7 +74,7 @@ public record ClipTower(Path path, boolean inside, VisionConfig config) {
   public ResizeAndCrop processor() {
     int size = config.imageSize();
     ImageRule rule =
-        Files.exists(path.resolve("preprocessor_config.json"))
+        Files.exists(path.resolve("preprocessor_config.json"), LinkOption.NOFOLLOW_LINKS)
             ? ImageRules.fromCheckpoint(path, config.patchSize())
             : new ResizeAndCrop(size, size, config.patchSize(), Normalization.CLIP);
     if (!(rule instanceof ResizeAndCrop crop) || crop.cropSize() != size) {

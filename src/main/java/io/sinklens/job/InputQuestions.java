@@ -336,7 +336,7 @@ record InputQuestions(
     try {
       return work.call();
     } catch (Exception e) { // Spark's own exceptions are checked, and Scala declares none.
-      String reason = SparkFailures.oneLine(SparkFailures.rootCause(e));
+      String reason = SparkFailures.reason(e);
       if (reason.contains("UNABLE_TO_INFER_SCHEMA") || reason.contains("Unable to infer schema")) {
         reason =
             "no Parquet files are there; name a folder that holds them itself, or a pattern such as"

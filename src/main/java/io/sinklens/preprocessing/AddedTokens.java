@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -143,7 +144,9 @@ final class AddedTokens {
   }
 
   private static JsonNode readIfThere(Path file) throws IOException {
-    return Files.exists(file) ? FolderJson.object(file) : JsonNodeFactory.instance.objectNode();
+    return Files.exists(file, LinkOption.NOFOLLOW_LINKS)
+        ? FolderJson.object(file)
+        : JsonNodeFactory.instance.objectNode();
   }
 
   private static int id(String written) {

@@ -44,6 +44,15 @@ final class FolderJson {
    * @throws IllegalArgumentException when it holds anything else
    */
   static ObjectNode object(Path file) throws IOException {
+    if (!Files.isRegularFile(file)) { // A pipe never ends.
+      throw new IllegalArgumentException(
+          "Cannot read %s: %s"
+              .formatted(
+                  file,
+                  Files.exists(file)
+                      ? "it is neither a file nor a link to one"
+                      : "there is no such file, or it is a link to one that is not there"));
+    }
     long size = Files.size(file);
     if (size > MAX_BYTES) {
       throw new IllegalArgumentException(

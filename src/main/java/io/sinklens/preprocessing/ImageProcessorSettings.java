@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.MissingNode;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -64,11 +65,11 @@ final class ImageProcessorSettings {
    */
   static ImageProcessorSettings of(Path folder) {
     Path preprocessor = folder.resolve("preprocessor_config.json");
-    if (Files.exists(preprocessor)) {
+    if (Files.exists(preprocessor, LinkOption.NOFOLLOW_LINKS)) {
       return new ImageProcessorSettings(read(preprocessor));
     }
     Path processor = folder.resolve("processor_config.json");
-    if (Files.exists(processor)) {
+    if (Files.exists(processor, LinkOption.NOFOLLOW_LINKS)) {
       JsonNode imageProcessor = read(processor).path("image_processor");
       if (imageProcessor.isObject()) {
         return new ImageProcessorSettings(imageProcessor);

@@ -82,6 +82,9 @@ final class SentencePieceTokenizer implements Tokenizer {
       }
       JsonNode config = FolderJson.object(folder.resolve(CONFIG));
       SentencePieceSettings settings = SentencePieceSettings.read(config, legacy);
+      if (!Files.isRegularFile(file)) {
+        throw new IllegalArgumentException("it is neither a file nor a link to one");
+      }
       if (Files.size(file) > MAX_BYTES) {
         throw new IllegalArgumentException(
             "it has %d bytes, more than %d".formatted(Files.size(file), MAX_BYTES));

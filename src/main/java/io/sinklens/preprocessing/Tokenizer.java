@@ -3,6 +3,7 @@ package io.sinklens.preprocessing;
 import io.sinklens.preprocessing.Piece.Special;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.OptionalInt;
@@ -45,10 +46,10 @@ public interface Tokenizer extends AutoCloseable {
    */
   static Tokenizer open(Path folder, Legacy legacy) {
     Path json = folder.resolve("tokenizer.json");
-    if (Files.exists(json)) {
+    if (Files.exists(json, LinkOption.NOFOLLOW_LINKS)) {
       return JsonTokenizer.open(json);
     }
-    if (Files.exists(folder.resolve(SentencePieceTokenizer.MODEL))) {
+    if (Files.exists(folder.resolve(SentencePieceTokenizer.MODEL), LinkOption.NOFOLLOW_LINKS)) {
       return SentencePieceTokenizer.open(folder, legacy);
     }
     throw new IllegalArgumentException(

@@ -1,5 +1,7 @@
 package io.sinklens.table;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import io.sinklens.dataset.FailureKind;
 import io.sinklens.dataset.RowFailedException;
 import java.io.FileNotFoundException;
@@ -36,6 +38,7 @@ public final class ImageFiles implements Serializable {
   private static final long serialVersionUID = 1L;
   private static final Pattern SCHEME = Pattern.compile("^[A-Za-z][A-Za-z0-9+.-]*:");
   private static final int MAX_BYTES = 256 << 20;
+  private static final int MAX_KEY_BYTES = 1024; // Of a name in S3.
   private static final int MAX_SHOWN = 200;
 
   private final @Nullable String root;
@@ -64,10 +67,12 @@ public final class ImageFiles implements Serializable {
     }
     if (path.startsWith("/")
         || path.indexOf('\\') >= 0
-        || path.indexOf('\0') >= 0
         || SCHEME.matcher(path).find()
         || Arrays.asList(path.split("/", -1)).contains("..")) {
       throw forbidden(path, "must be relative to input.images, without ..");
+    }
+    if (path.chars().anyMatch(Character::isISOControl)) {
+      throw forbidden(path, "must not hold control characters");
     }
     Path folder = new Path(root);
     try {
@@ -119,8 +124,14 @@ public final class ImageFiles implements Serializable {
 
   private static byte[] readRemote(FileSystem files, Path folder, Path file, String path)
       throws IOException, RowFailedException {
+    boolean s3 = files.getScheme().equals("s3a");
+    int slash = 1; // Which the path begins with, but not the key.
+    if (s3 && file.toUri().getPath().getBytes(UTF_8).length - slash > MAX_KEY_BYTES) {
+      // Asked for it, S3 says that the request is bad, as it does of much that is not the row's.
+      throw new FileNotFoundException("No key has more than %d bytes".formatted(MAX_KEY_BYTES));
+    }
     FileStatus status = files.getFileStatus(file);
-    if (!files.getScheme().equals("s3a")) { // Which has no links, and where asking is a request.
+    if (!s3) { // Which has no links, and where asking is a request.
       String real = files.resolvePath(file).toUri().getPath();
       String inside = files.resolvePath(folder).toUri().getPath();
       if (!real.startsWith(inside.endsWith("/") ? inside : inside + "/")) {

@@ -358,6 +358,26 @@ class SafetensorsHeaderTest {
   }
 
   @Test
+  void refusesNamesWithHalfACharacter() {
+    new RawSafetensors().floats("a\\ud800", List.of(1), 1).write(file);
+
+    assertThatIllegalArgumentException()
+        .isThrownBy(() -> SafetensorsHeader.read(file))
+        .withMessageContaining("a tensor's name must be 1 to 512 printable characters");
+  }
+
+  @Test
+  void refusesMoreTensorsThanAnyCheckpointHas() {
+    RawSafetensors raw = new RawSafetensors();
+    for (int i = 0; i <= 250_000; i++) {
+      raw.member(String.valueOf(i), "{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}");
+    }
+    raw.write(file);
+
+    assertRefused("it has more than 250000 tensors");
+  }
+
+  @Test
   void refusesNamesWithoutEnd() {
     new RawSafetensors().floats("x".repeat(513), List.of(1), 1).write(file);
 

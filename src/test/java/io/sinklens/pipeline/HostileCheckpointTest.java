@@ -9,6 +9,7 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.JsonNodeFactory;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import com.fasterxml.jackson.databind.util.RawValue;
 import io.sinklens.checkpoint.CheckpointFolder;
 import io.sinklens.family.Blueprint;
 import io.sinklens.family.Families;
@@ -20,9 +21,12 @@ import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.math.BigDecimal;
 import java.math.BigInteger;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -33,6 +37,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 /** A checkpoint of a stranger is read, or refused in one line, whatever stands in its files. */
@@ -54,6 +59,14 @@ class HostileCheckpointTest {
           NODES.numberNode(Long.MAX_VALUE),
           NODES.numberNode(BigInteger.TEN.pow(500)),
           NODES.numberNode(new BigDecimal("1e-300")),
+          NODES.rawValueNode(new RawValue("1e400")),
+          NODES.rawValueNode(new RawValue("-1e999999999")),
+          NODES.rawValueNode(new RawValue("1e-400")),
+          NODES.rawValueNode(new RawValue("-0.0")),
+          NODES.rawValueNode(new RawValue("9".repeat(1001))),
+          NODES.rawValueNode(new RawValue("NaN")),
+          NODES.rawValueNode(new RawValue("-Infinity")),
+          NODES.rawValueNode(new RawValue("[".repeat(60) + "]".repeat(60))),
           NODES.numberNode(1e300),
           NODES.numberNode(0.5),
           NODES.textNode(""),
@@ -163,14 +176,13 @@ class HostileCheckpointTest {
   }
 
   @ParameterizedTest
-  @ValueSource(
-      strings = {
-        "config.json",
-        "generation_config.json",
-        "preprocessor_config.json",
-        "tokenizer.json",
-      })
-  void refusesJsonThatIsDeepTwofoldOrHuge(String name) throws IOException {
+  @CsvSource({
+    "config.json, 16777216",
+    "generation_config.json, 16777216",
+    "preprocessor_config.json, 100000000",
+    "tokenizer.json, 100000000",
+  })
+  void refusesJsonThatIsDeepTwofoldOrHuge(String name, int maxBytes) throws IOException {
     TinyCheckpoint.copyTo(folder);
     Path file = folder.resolve(name);
 
@@ -187,7 +199,119 @@ class HostileCheckpointTest {
     try (RandomAccessFile huge = new RandomAccessFile(file.toFile(), "rw")) {
       huge.setLength(3L << 30);
     }
-    assertRefused("Cannot read %s: it has 3221225472 bytes, more than 100000000".formatted(file));
+    assertRefused(
+        "Cannot read %s: it has 3221225472 bytes, more than %d".formatted(file, maxBytes));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"1e400", "-1e400", "1e999999999", "NaN", "Infinity", "-Infinity"})
+  void refusesNumbersThatAreNone(String number) throws IOException {
+    TinyCheckpoint.copyTo(folder);
+    Path file = folder.resolve("config.json");
+    ObjectNode config = (ObjectNode) JSON.readTree(file.toFile());
+    ((ObjectNode) config.path("text_config")).putRawValue("rms_norm_eps", new RawValue(number));
+
+    Files.writeString(file, JSON.writeValueAsString(config));
+
+    assertRefused(
+        number.contains("e")
+            ? "config.json: text_config.rms_norm_eps must be a number, not"
+            : "Cannot read %s: its JSON is malformed: Non-standard token".formatted(file));
+  }
+
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "config.json",
+        "generation_config.json",
+        "preprocessor_config.json",
+        "tokenizer.json",
+        "model.safetensors",
+      })
+  void refusesWhatIsNoFile(String name) throws IOException, InterruptedException {
+    TinyCheckpoint.copyTo(folder);
+    Path file = folder.resolve(name);
+    String reason = "Cannot read %s: it is neither a file nor a link to one".formatted(file);
+
+    Files.delete(file);
+    Files.createDirectory(file);
+    assertRefused(reason);
+    Files.delete(file);
+    Files.createSymbolicLink(file, Path.of("/dev/zero"));
+    assertRefused(reason);
+    Files.delete(file);
+    Path pipe = folder.resolve("pipe");
+    assertThat(new ProcessBuilder("mkfifo", pipe.toString()).start().waitFor()).isZero();
+    Files.createSymbolicLink(file, pipe);
+    assertRefused(reason);
+    Files.delete(pipe); // As a download leaves it that was cut short.
+    assertRefused("Cannot read %s: ".formatted(file));
+  }
+
+  @Test
+  void fingerprintsNoFileOfAnySize() throws IOException {
+    TinyCheckpoint.copyTo(folder);
+    Path file = folder.resolve("special_tokens_map.json");
+    try (RandomAccessFile huge = new RandomAccessFile(file.toFile(), "rw")) {
+      huge.setLength(3L << 30);
+    }
+
+    CheckpointFolder checkpoint = CheckpointFolder.open(folder);
+
+    assertThatThrownBy(checkpoint::fingerprint)
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("Cannot read %s: it has 3221225472 bytes, more than 100000000", file);
+  }
+
+  /** A tree takes many times the bytes of its text: 99 MB of it filled a heap of a gigabyte. */
+  @Test
+  void refusesTextThatWouldFillTheHeapAsATree() throws IOException {
+    TinyCheckpoint.copyTo(folder);
+    Path file = folder.resolve("config.json");
+
+    Files.writeString(file, "{\"a\": [{}" + ",{}".repeat(33_000_000) + "]}");
+
+    assertRefused("Cannot read %s: it has 99000011 bytes, more than 16777216".formatted(file));
+  }
+
+  @Test
+  void refusesAHundredThousandTensorsInOneLine() throws IOException {
+    TinyCheckpoint.copyTo(folder);
+    Path sound = folder.resolve("model.safetensors");
+    byte[] weights = Files.readAllBytes(sound);
+    int length = (int) ByteBuffer.wrap(weights).order(ByteOrder.LITTLE_ENDIAN).getLong();
+    StringBuilder header =
+        new StringBuilder(new String(weights, 8, length, StandardCharsets.UTF_8).strip());
+    header.setLength(header.length() - 1);
+    int data = weights.length - 8 - length;
+    for (int i = 0; i < 100_000; i++) {
+      header.append(
+          ",\"more.%d\":{\"dtype\":\"F32\",\"shape\":[1,0],\"data_offsets\":[%d,%d]}"
+              .formatted(i, data, data));
+    }
+    byte[] more = header.append('}').toString().getBytes(StandardCharsets.UTF_8);
+    try (var file = Files.newByteChannel(sound, StandardOpenOption.WRITE)) {
+      file.write(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(more.length).flip());
+      file.write(ByteBuffer.wrap(more));
+      file.write(ByteBuffer.wrap(weights, 8 + length, data));
+    }
+
+    RunSettings.Model settings =
+        JobFile.parse(
+                "",
+                List.of(
+                    "input.path=/any",
+                    "output.path=/any/out",
+                    "model.path=" + folder,
+                    "model.dtype=float32"))
+            .model();
+
+    assertThatThrownBy(() -> LoadedModel.load(settings).close())
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessageContaining("100000")
+        .hasMessageNotContaining("\n")
+        .message()
+        .hasSizeLessThan(1000);
   }
 
   @Test
