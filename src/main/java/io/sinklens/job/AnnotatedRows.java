@@ -31,6 +31,7 @@ import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
+import org.apache.spark.TaskContext$;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Encoders;
@@ -112,6 +113,7 @@ final class AnnotatedRows {
           new WatchedAnnotations(
               lease.annotator().annotate(waiting),
               waiting,
+              () -> TaskContext$.MODULE$.setTaskContext(task), // What makes the rows may ask for it.
               task::isInterrupted,
               settings.run().maxStallSeconds());
       TaskCompletionListener leave =

@@ -51,18 +51,21 @@ final class WatchedAnnotations implements Iterator<Annotation>, AutoCloseable {
   /**
    * Takes annotations.
    *
+   * @param begin what the thread does first
    * @param killed whether the task is to end
    * @param maxStallSeconds how long nothing may move, 1 or more
    */
   WatchedAnnotations(
       Iterator<Annotation> annotations,
       Watched watched,
+      Runnable begin,
       BooleanSupplier killed,
       int maxStallSeconds) {
     this.annotations = annotations;
     this.watched = watched;
     this.killed = killed;
     this.maxStallSeconds = maxStallSeconds;
+    thread.execute(begin);
   }
 
   /**

@@ -24,6 +24,7 @@ class WatchedAnnotationsTest {
   private static final int LIMIT_SECONDS = 1;
 
   private final AtomicLong steps = new AtomicLong();
+  private final AtomicBoolean begun = new AtomicBoolean();
   private final AtomicBoolean killed = new AtomicBoolean();
   private final AtomicBoolean stuck = new AtomicBoolean(true);
 
@@ -90,6 +91,18 @@ class WatchedAnnotationsTest {
     }
   }
 
+  @Test
+  void beginsItsThreadBeforeItTakesAnything() {
+    Supplier<Annotation> taken =
+        () -> {
+          assertThat(begun).isTrue();
+          throw new IllegalStateException("taken");
+        };
+    try (WatchedAnnotations watched = watched(Stream.generate(taken).iterator())) {
+      assertThatThrownBy(watched::hasNext).hasMessage("taken");
+    }
+  }
+
   private WatchedAnnotations watched(Iterator<Annotation> annotations) {
     return new WatchedAnnotations(
         annotations,
@@ -104,6 +117,7 @@ class WatchedAnnotationsTest {
             return "a test waited";
           }
         },
+        () -> begun.set(true),
         killed::get,
         LIMIT_SECONDS);
   }
