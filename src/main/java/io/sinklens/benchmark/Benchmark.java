@@ -3,6 +3,7 @@ package io.sinklens.benchmark;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
@@ -22,6 +23,24 @@ public record Benchmark(
       throw new IllegalArgumentException(
           "Mode %s must be one of %s".formatted(defaultMode, scorers.keySet()));
     }
+  }
+
+  /**
+   * A benchmark whose modes are the constants of an enum: {@code LMMS_EVAL} is mode {@code
+   * lmms-eval}.
+   *
+   * @param id columns that name a row together; none where the input has no such columns
+   */
+  static <M extends Enum<M> & Scorer> Benchmark of(String name, List<String> id, M defaultMode) {
+    Map<String, Scorer> scorers = new LinkedHashMap<>();
+    for (M mode : defaultMode.getDeclaringClass().getEnumConstants()) {
+      scorers.put(modeName(mode), mode);
+    }
+    return new Benchmark(name, id, modeName(defaultMode), scorers);
+  }
+
+  private static String modeName(Enum<?> mode) {
+    return mode.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
   /**

@@ -4,11 +4,16 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Collectors;
+import java.util.stream.Stream;
 
 /** The benchmarks that are known. A new one is added here and nowhere else. */
 public final class Benchmarks {
   private static final Map<String, Benchmark> ALL =
-      List.<Benchmark>of().stream()
+      Stream.of(
+              Benchmark.of("cv-bench", List.of("idx"), CvBench.OFFICIAL),
+              Benchmark.of("mme", List.of("question_id", "question"), Mme.LLAVA),
+              Benchmark.of("mmvp", List.of("Index"), Mmvp.OFFICIAL),
+              Benchmark.of("pope", List.of("category", "question_id"), Pope.LLAVA))
           .collect(
               Collectors.toMap(
                   Benchmark::name, benchmark -> benchmark, (a, b) -> a, LinkedHashMap::new));
