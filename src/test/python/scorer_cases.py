@@ -106,10 +106,10 @@ def module(file: Path, name: str) -> types.ModuleType:
     return loaded
 
 
-def function(file: Path, name: str, **names: Any) -> Callable[..., Any]:
-    """One function of a file whose imports cannot be had, with the names that it uses."""
+def definition(file: Path, name: str, **names: Any) -> Any:
+    """One function or class of a file whose imports cannot be had, with the names that it uses."""
     tree = ast.parse(file.read_text("utf-8"))
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    found = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name == name]
     assert len(found) == 1, f"{name} is not in {file}"
     found[0].decorator_list.clear()
     exec(compile(ast.Module(body=list(found), type_ignores=[]), str(file), "exec"), names)

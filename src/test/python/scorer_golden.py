@@ -20,7 +20,7 @@ from random import Random
 
 from scorer_cases import Golden
 
-FAMILIES: list[str] = []
+FAMILIES = ["scorer_golden_vqa", "scorer_golden_choice"]
 SEED = 20264
 
 

@@ -90,4 +90,9 @@ final class PythonText {
     }
     return text.substring(start);
   }
+
+  /** Deletes the 32 characters of {@code string.punctuation}: ASCII that is no letter or digit. */
+  static String withoutPunctuation(String text) {
+    return text.replaceAll("\\p{Punct}", "");
+  }
 }
