@@ -10,7 +10,8 @@ import java.util.Map;
  * A benchmark and the ways in which its answers are scored.
  *
  * @param name as in {@code --benchmark}
- * @param id columns that name a row together, joined by a slash
+ * @param id columns that name a row together, joined by a slash; none where rows have no such
+ *     columns
  * @param defaultMode the mode where none is asked for
  * @param scorers by mode, in the order to be shown
  */

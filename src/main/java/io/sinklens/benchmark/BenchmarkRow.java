@@ -64,12 +64,39 @@ public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable Str
    * @throws UnscorableRowException if it is not such a list
    */
   public List<String> texts(String column, String field) {
-    if (columns.get(column) instanceof References references) {
-      return references.texts();
+    return structs(column).stream().map(struct -> textIn(column, struct.get(field))).toList();
+  }
+
+  /**
+   * A column of several structs; an empty list if the row has none.
+   *
+   * @throws UnscorableRowException if it is not a list of structs
+   */
+  public List<Map<?, ?>> structs(String column) {
+    return list(column).stream().<Map<?, ?>>map(value -> struct(column, value)).toList();
+  }
+
+  /**
+   * One field of a column that is a struct and must be there, as text.
+   *
+   * @throws UnscorableRowException if the row has none
+   */
+  public String text(String column, String field) {
+    return textIn(column, struct(column, columns.get(column)).get(field));
+  }
+
+  /**
+   * The prediction, where the benchmark's script refuses to go on without one.
+   *
+   * @throws UnscorableRowException if it is missing
+   */
+  public String requiredPrediction() {
+    if (prediction == null) {
+      throw new UnscorableRowException(
+          "Row %s: the prediction is missing, and this mode scores no incomplete set"
+              .formatted(id));
     }
-    return list(column).stream()
-        .map(value -> textIn(column, value instanceof Map<?, ?> struct ? struct.get(field) : null))
-        .toList();
+    return prediction;
   }
 
   private List<?> list(String column) {
@@ -82,6 +109,14 @@ public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable Str
           "Row %s: column %s must be a list, not %s".formatted(id, column, value));
     }
     return list;
+  }
+
+  private Map<?, ?> struct(String column, @Nullable Object value) {
+    if (!(value instanceof Map<?, ?> struct)) {
+      throw new UnscorableRowException(
+          "Row %s: column %s must hold structs, not %s".formatted(id, column, value));
+    }
+    return struct;
   }
 
   private String textIn(String column, @Nullable Object value) {

@@ -11,9 +11,14 @@ public final class Benchmarks {
   private static final Map<String, Benchmark> ALL =
       Stream.of(
               Benchmark.of("cv-bench", List.of("idx"), CvBench.OFFICIAL),
+              Benchmark.of("gqa", List.of("id"), Gqa.LLAVA),
               Benchmark.of("mme", List.of("question_id", "question"), Mme.LLAVA),
               Benchmark.of("mmvp", List.of("Index"), Mmvp.OFFICIAL),
-              Benchmark.of("pope", List.of("category", "question_id"), Pope.LLAVA))
+              Benchmark.of("pope", List.of("category", "question_id"), Pope.LLAVA),
+              Benchmark.of("scienceqa", List.of(), ScienceQa.LLAVA),
+              Benchmark.of("textvqa", List.of("question_id"), TextVqa.LLAVA),
+              Benchmark.of("vizwiz", List.of("question_id"), VizWiz.LLAVA),
+              Benchmark.of("vqav2", List.of("question_id"), Vqav2.LLAVA))
           .collect(
               Collectors.toMap(
                   Benchmark::name, benchmark -> benchmark, (a, b) -> a, LinkedHashMap::new));

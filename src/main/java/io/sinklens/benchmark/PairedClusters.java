@@ -28,7 +28,15 @@ final class PairedClusters {
   private final Sums[] second; // [cluster]
 
   /** Some of the sums of a cluster: positions in {@code names}, and values. */
-  private record Sums(int[] at, long[] values) {
+  private static final class Sums {
+    private final int[] at;
+    private final long[] values;
+
+    Sums(int[] at, long[] values) {
+      this.at = at;
+      this.values = values;
+    }
+
     void addTo(long[] totals) {
       for (int i = 0; i < at.length; i++) {
         totals[at[i]] += values[i];

@@ -107,4 +107,9 @@ final class PythonText {
     return Pattern.compile(
         regex.replace("\\s", SPACES), Pattern.CASE_INSENSITIVE | Pattern.UNICODE_CASE);
   }
+
+  /** Deletes the 32 characters of {@code string.punctuation}: ASCII that is no letter or digit. */
+  static String withoutPunctuation(String text) {
+    return text.replaceAll("\\p{Punct}", "");
+  }
 }

@@ -1,5 +1,7 @@
 package io.sinklens.benchmark;
 
+import static java.util.Objects.requireNonNull;
+
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -114,8 +116,8 @@ public final class VariantScores {
     requireSameRows(other);
     PairedCounts counts = PairedCounts.NONE;
     for (Map.Entry<String, Double> row : scores.entrySet()) {
-      counts =
-          counts.plus(PairedCounts.of(row.getValue() == 1, other.scores.get(row.getKey()) == 1));
+      double theirs = requireNonNull(other.scores.get(row.getKey()));
+      counts = counts.plus(PairedCounts.of(row.getValue() == 1, theirs == 1));
     }
     return counts;
   }

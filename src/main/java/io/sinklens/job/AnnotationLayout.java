@@ -6,6 +6,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import io.sinklens.benchmark.References;
 import io.sinklens.benchmark.Scorer;
 import io.sinklens.table.AnnotationTable;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
@@ -19,8 +20,10 @@ import java.util.TreeSet;
  * question, image, id or reference answers, of which the manifest says what columns they were.
  *
  * @param sources by column of the benchmark, the column of the annotations
+ * @param answerField of which field of a list of structs the answers were; empty where they were
+ *     not
  */
-record AnnotationLayout(Map<String, String> sources) implements RowLayout {
+record AnnotationLayout(Map<String, String> sources, String answerField) implements RowLayout {
   private static final Set<String> OWN =
       Set.copyOf(Arrays.asList(AnnotationTable.SCHEMA.fieldNames()));
   private static final String ANSWERS = "answers";
@@ -41,11 +44,13 @@ record AnnotationLayout(Map<String, String> sources) implements RowLayout {
       Collection<String> needed, Collection<String> there, Manifest manifest) {
     JsonNode mapped = manifest.settings().path("input").path("columns");
     Map<String, String> sources = new HashMap<>();
+    String field = "";
     for (String column : needed) {
       if (there.contains(column) && !OWN.contains(column)) {
         sources.put(column, column);
       } else if (isOnly(mapped.path("answers"), column)) {
         sources.put(column, ANSWERS);
+        field = fieldOf(mapped.path("answers"));
       } else if (isOnly(mapped.path("question"), column)) {
         sources.put(column, "question");
       } else if (isOnly(mapped.path("image-id"), column)) {
@@ -54,14 +59,36 @@ record AnnotationLayout(Map<String, String> sources) implements RowLayout {
         sources.put(column, "sample_id");
       }
     }
-    return new AnnotationLayout(sources);
+    return new AnnotationLayout(sources, field);
   }
 
   /** Whether a setting names one column, and this one or a field of its structs. */
   private static boolean isOnly(JsonNode setting, String column) {
+    return only(setting).equals(column) || only(setting).startsWith(column + ".");
+  }
+
+  private static String fieldOf(JsonNode setting) {
+    String only = only(setting);
+    return only.contains(".") ? only.substring(only.lastIndexOf('.') + 1) : "";
+  }
+
+  /** The one column that a setting names; empty if it names several or none. */
+  private static String only(JsonNode setting) {
     JsonNode only = setting.isArray() && setting.size() == 1 ? setting.get(0) : setting;
-    return only.isTextual()
-        && (only.asText().equals(column) || only.asText().startsWith(column + "."));
+    return only.isTextual() ? only.asText() : "";
+  }
+
+  /** The answers as the input had them, so far as that is known. */
+  private Object answers(List<?> answers) {
+    if (answerField.isEmpty()) {
+      return new References(answers.stream().map(String::valueOf).toList());
+    }
+    List<Map<String, Object>> structs = new ArrayList<>();
+    for (Object answer : answers) {
+      // Equal answers of different annotators stay apart, as VQA's numbers of them keep them.
+      structs.add(Map.of(answerField, answer, "answer_id", structs.size() + 1L));
+    }
+    return structs;
   }
 
   /** What annotations have besides their own columns. */
@@ -84,7 +111,7 @@ record AnnotationLayout(Map<String, String> sources) implements RowLayout {
           Object value = row.get(source);
           if (source.equals(ANSWERS) && value instanceof List<?> answers) {
             if (!answers.isEmpty()) {
-              columns.put(column, new References(answers.stream().map(String::valueOf).toList()));
+              columns.put(column, answers(answers));
             }
           } else if (value != null) {
             columns.put(column, value);

@@ -1,5 +1,7 @@
 package io.sinklens.report;
 
+import static java.util.Objects.requireNonNull;
+
 import io.sinklens.benchmark.BenchmarkComparison;
 import io.sinklens.benchmark.PairedCounts;
 import io.sinklens.benchmark.PublishedNumber;
@@ -45,7 +47,7 @@ public final class ComparisonReport {
   }
 
   private static String number(BenchmarkComparison each, String name) {
-    VariantComparison.Difference number = each.comparison().numbers().get(name);
+    VariantComparison.Difference number = requireNonNull(each.comparison().numbers().get(name));
     return row(
         each.benchmark(),
         each.mode(),

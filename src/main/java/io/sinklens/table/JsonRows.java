@@ -121,7 +121,7 @@ final class JsonRows implements RowReader {
         .forEach(
             field -> {
               if (columns == null) {
-                row.put(field.getKey(), Boolean.TRUE); // Only names are wanted.
+                row.put(field.getKey(), true); // Only names are wanted.
               } else if (columns.contains(field.getKey())) {
                 Object value = value(field.getValue());
                 if (value != null) {

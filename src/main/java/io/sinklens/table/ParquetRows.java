@@ -128,41 +128,34 @@ final class ParquetRows implements RowReader {
   }
 
   private static Object primitive(Group group, int field, int index, PrimitiveType type) {
-    LogicalTypeAnnotation meaning = type.getLogicalTypeAnnotation();
-    boolean number =
-        meaning == null || meaning instanceof LogicalTypeAnnotation.IntLogicalTypeAnnotation;
-    boolean text =
-        meaning instanceof LogicalTypeAnnotation.StringLogicalTypeAnnotation
-            || meaning instanceof LogicalTypeAnnotation.EnumLogicalTypeAnnotation
-            || meaning instanceof LogicalTypeAnnotation.JsonLogicalTypeAnnotation;
-    switch (type.getPrimitiveTypeName()) {
-      case BOOLEAN:
-        return group.getBoolean(field, index);
-      case INT32:
-        if (number) {
-          return (long) group.getInteger(field, index);
-        }
-        break;
-      case INT64:
-        if (number) {
-          return group.getLong(field, index);
-        }
-        break;
-      case FLOAT:
-        return (double) group.getFloat(field, index);
-      case DOUBLE:
-        return group.getDouble(field, index);
-      case BINARY:
-        if (text) {
-          return group.getString(field, index);
-        }
-        break;
-      default:
-        break;
+    if (!isReadable(type)) {
+      throw new UnsupportedOperationException(
+          "column %s holds %s, which is neither text nor a plain number"
+              .formatted(type.getName(), type));
     }
-    throw new UnsupportedOperationException(
-        "column %s holds %s, which is neither text nor a plain number"
-            .formatted(type.getName(), type));
+    return switch (type.getPrimitiveTypeName()) {
+      case BOOLEAN -> group.getBoolean(field, index);
+      case FLOAT -> (double) group.getFloat(field, index);
+      case DOUBLE -> group.getDouble(field, index);
+      case INT32 -> (long) group.getInteger(field, index);
+      case INT64 -> group.getLong(field, index);
+      case BINARY -> group.getString(field, index);
+      default -> throw new IllegalStateException("A check has been forgotten");
+    };
+  }
+
+  private static boolean isReadable(PrimitiveType type) {
+    LogicalTypeAnnotation meaning = type.getLogicalTypeAnnotation();
+    return switch (type.getPrimitiveTypeName()) {
+      case BOOLEAN, FLOAT, DOUBLE -> true;
+      case INT32, INT64 ->
+          meaning == null || meaning instanceof LogicalTypeAnnotation.IntLogicalTypeAnnotation;
+      case BINARY ->
+          meaning instanceof LogicalTypeAnnotation.StringLogicalTypeAnnotation
+              || meaning instanceof LogicalTypeAnnotation.EnumLogicalTypeAnnotation
+              || meaning instanceof LogicalTypeAnnotation.JsonLogicalTypeAnnotation;
+      default -> false;
+    };
   }
 
   @Override
