@@ -185,20 +185,25 @@ final class PairedClusters {
     if (resamples < 1) {
       throw new IllegalArgumentException("Resamples must be at least 1, not " + resamples);
     }
-    long base = new SplittableRandom(seed).nextLong(); // So that near seeds share no resample.
     return IntStream.range(0, resamples)
         .parallel()
         .mapToObj(
             each -> {
               long[] ofFirst = new long[names.length];
               long[] ofSecond = new long[names.length];
-              resample.fill(new SplittableRandom(base + each), ofFirst, ofSecond);
+              resample.fill(random(seed, each), ofFirst, ofSecond);
               Map<String, Double> difference = difference(ofFirst, ofSecond);
               return numbers.stream()
                   .mapToDouble(number -> difference.getOrDefault(number, Double.NaN))
                   .toArray();
             })
         .toArray(double[][]::new);
+  }
+
+  /** Mixed twice, so that near seeds and near resamples have nothing in common. */
+  private static SplittableRandom random(long seed, int resample) {
+    long base = new SplittableRandom(seed).nextLong();
+    return new SplittableRandom(new SplittableRandom(base + resample).nextLong());
   }
 
   private Map<String, Double> difference(long[] ofFirst, long[] ofSecond) {

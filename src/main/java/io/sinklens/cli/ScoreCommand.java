@@ -47,7 +47,7 @@ final class ScoreCommand implements Callable<Integer> {
   @Option(
       names = "--mode",
       paramLabel = "M",
-      description = "Whose script is followed (default: the benchmark's first)")
+      description = "Whose script is followed (default: the benchmark's own)")
   private @Nullable String mode;
 
   @Option(

@@ -16,6 +16,8 @@ import java.util.TreeMap;
 import java.util.function.Consumer;
 import org.apache.hadoop.conf.Configuration;
 import org.apache.spark.TaskContext;
+import org.apache.spark.api.java.JavaRDD;
+import org.apache.spark.api.java.function.FlatMapFunction;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
 import org.apache.spark.sql.Column;
 import org.apache.spark.sql.Dataset;
@@ -56,14 +58,14 @@ final class ScoredRows {
     if (spark == null) {
       return tallies(rows -> {});
     }
-    Dataset<VariantTally> parts =
+    JavaRDD<VariantTally> parts =
         scored(spark)
             .repartition(col(ScoredRow.VARIANT), col(ScoredRow.GROUP))
             .sortWithinPartitions(order())
-            .mapPartitions(
-                new TallyPartition(scorer), Encoders.javaSerialization(VariantTally.class));
+            .toJavaRDD()
+            .mapPartitions(new TallyPartition(scorer));
     SortedMap<String, VariantTally> tallies = new TreeMap<>();
-    for (VariantTally part : fromSpark(parts::collectAsList)) {
+    for (VariantTally part : fromSpark(parts::collect)) {
       tallies.merge(part.variant(), part, VariantTally::add);
     }
     return tallies;
@@ -236,7 +238,8 @@ final class ScoredRows {
     }
   }
 
-  private record TallyPartition(Scorer scorer) implements MapPartitionsFunction<Row, VariantTally> {
+  private record TallyPartition(Scorer scorer)
+      implements FlatMapFunction<Iterator<Row>, VariantTally> {
     @Override
     public Iterator<VariantTally> call(Iterator<Row> rows) {
       SortedMap<String, VariantTally> tallies = new TreeMap<>();

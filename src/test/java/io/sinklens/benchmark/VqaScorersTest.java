@@ -126,7 +126,8 @@ class VqaScorersTest {
   @Test
   void asksForTenAnswersWhereTheScriptDoes() {
     BenchmarkRow nine =
-        new BenchmarkRow("7", Map.of("answers", list("x", "yes").texts("answers").subList(0, 9)), "yes");
+        new BenchmarkRow(
+            "7", Map.of("answers", list("x", "yes").texts("answers").subList(0, 9)), "yes");
     assertRefused(TextVqa.LLAVA, nine);
     assertRefused(VizWiz.CAMBRIAN, nine);
     assertThat(TextVqa.LMMS_EVAL.score(nine).score()).isEqualTo(1);
@@ -223,8 +224,7 @@ class VqaScorersTest {
   }
 
   private static BenchmarkRow list(@Nullable String prediction, String... answers) {
-    List<String> ten =
-        tenOf(answers).stream().map(each -> each.get("answer").toString()).toList();
+    List<String> ten = tenOf(answers).stream().map(each -> each.get("answer").toString()).toList();
     return new BenchmarkRow("7", Map.of("answers", ten), prediction);
   }
 
