@@ -17,11 +17,6 @@ public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable Str
     columns = Map.copyOf(columns);
   }
 
-  /** What the model said; an empty text where nothing is known of it. */
-  public String predictionOrEmpty() {
-    return prediction == null ? "" : prediction;
-  }
-
   /**
    * A column that must be there, as text: numbers as they are written in JSON.
    *
@@ -97,6 +92,11 @@ public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable Str
               .formatted(id));
     }
     return prediction;
+  }
+
+  /** The prediction, empty if it is missing. */
+  public String predictionOrEmpty() {
+    return prediction == null ? "" : prediction;
   }
 
   private List<?> list(String column) {

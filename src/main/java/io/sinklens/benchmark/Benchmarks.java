@@ -10,6 +10,7 @@ import java.util.stream.Stream;
 public final class Benchmarks {
   private static final Map<String, Benchmark> ALL =
       Stream.of(
+              Chair.benchmark(),
               Benchmark.of("cv-bench", List.of("idx"), CvBench.OFFICIAL),
               Benchmark.of("gqa", List.of("id"), Gqa.LLAVA),
               Benchmark.of("mme", List.of("question_id", "question"), Mme.LLAVA),
