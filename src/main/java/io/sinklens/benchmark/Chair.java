@@ -59,6 +59,11 @@ public final class Chair implements Scorer {
   }
 
   @Override
+  public boolean scoresWhatIsRight() {
+    return false;
+  }
+
+  @Override
   public RowScore score(BenchmarkRow row) {
     Set<String> objects = Set.copyOf(new HashSet<>(row.texts("gt_object")));
     List<String> named = vocabulary.namedIn(row.predictionOrEmpty());

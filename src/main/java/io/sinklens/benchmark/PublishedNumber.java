@@ -36,8 +36,14 @@ public record PublishedNumber(
   private static final String FILE = "published.csv";
   private static final int FIELDS = 9;
 
+  private static final List<PublishedNumber> ALL = read();
+
   /** All that are known, in the order of the file. */
   public static List<PublishedNumber> all() {
+    return ALL;
+  }
+
+  private static List<PublishedNumber> read() {
     List<PublishedNumber> all = new ArrayList<>();
     try (InputStream file = PublishedNumber.class.getResourceAsStream(FILE);
         BufferedReader lines =

@@ -104,7 +104,7 @@ public final class VariantScores {
 
   /** Whether every row is either right or wrong. */
   boolean isBinary() {
-    return binary;
+    return binary && scorer.scoresWhatIsRight();
   }
 
   /**

@@ -43,6 +43,11 @@ enum VizWiz implements Scorer {
   }
 
   @Override
+  public List<String> optionalColumns() {
+    return List.of("answer_type", "category");
+  }
+
+  @Override
   public RowScore score(BenchmarkRow row) {
     return switch (this) {
       case OFFICIAL -> official(row, row.requiredPrediction());

@@ -6,6 +6,7 @@ import io.sinklens.job.ScoreJob.Result;
 import io.sinklens.job.ScoreJob.UseSpark;
 import io.sinklens.job.ScoreJob.VariantResult;
 import java.io.PrintWriter;
+import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
@@ -57,6 +58,12 @@ final class ScoreCommand implements Callable<Integer> {
   private @Nullable String rows;
 
   @Option(
+      names = "--synonyms",
+      paramLabel = "FILE",
+      description = "Words for objects, a category a line, in place of CHAIR's own")
+  private @Nullable Path synonyms;
+
+  @Option(
       names = "--spark",
       paramLabel = "WHEN",
       defaultValue = "auto",
@@ -70,7 +77,8 @@ final class ScoreCommand implements Callable<Integer> {
 
   @Override
   public Integer call() {
-    ScoreJob job = new ScoreJob(new ScoreJob.Settings(benchmark, mode, predictions, rows, spark));
+    ScoreJob job =
+        new ScoreJob(new ScoreJob.Settings(benchmark, mode, predictions, rows, synonyms, spark));
     PrintWriter out = spec.commandLine().getOut();
     try (LazySession session = new LazySession("sinklens score")) {
       Result result = job.run(session);

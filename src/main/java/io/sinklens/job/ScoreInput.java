@@ -89,7 +89,9 @@ record ScoreInput(
       }
       requireRows(files);
       List<String> there = files.get(0).columns(); // All waves have the same.
-      AnnotationLayout layout = AnnotationLayout.find(scorer.columns(), there, manifest);
+      Set<String> wanted = new LinkedHashSet<>(scorer.columns());
+      wanted.addAll(scorer.optionalColumns());
+      AnnotationLayout layout = AnnotationLayout.find(wanted, there, manifest);
       Set<String> missing = new LinkedHashSet<>(scorer.columns());
       missing.removeAll(layout.sources().keySet());
       if (!missing.isEmpty()) {
@@ -125,6 +127,7 @@ record ScoreInput(
                       String.join(", ", file.columns())));
         }
       }
+      needed.addAll(scorer.optionalColumns());
       return of(files, new RowLayout.Predictions(benchmark.id(), needed), null);
     }
 

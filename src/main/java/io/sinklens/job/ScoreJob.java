@@ -2,8 +2,13 @@ package io.sinklens.job;
 
 import io.sinklens.benchmark.Benchmark;
 import io.sinklens.benchmark.Benchmarks;
+import io.sinklens.benchmark.Chair;
 import io.sinklens.benchmark.Scorer;
 import io.sinklens.pipeline.Addresses;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.LinkedHashMap;
@@ -19,6 +24,8 @@ import org.jspecify.annotations.Nullable;
  * with the same result.
  */
 public final class ScoreJob {
+  private static final String CHAIR = "chair";
+
   private final Settings settings;
   private final Benchmark benchmark;
   private final Scorer scorer;
@@ -41,6 +48,7 @@ public final class ScoreJob {
    * @param mode of scoring, null for the benchmark's own
    * @param predictions a file, a folder, a pattern, or an output of {@link AnnotateJob}
    * @param rows a file to write the scored rows to, {@code .jsonl} or {@code .parquet}, or null
+   * @param synonyms a file of words for objects, a category a line, for CHAIR alone; or null
    * @param useSpark whether to use Spark
    */
   public record Settings(
@@ -48,6 +56,7 @@ public final class ScoreJob {
       @Nullable String mode,
       String predictions,
       @Nullable String rows,
+      @Nullable Path synonyms,
       UseSpark useSpark) {
     public Settings {
       Addresses.requireNoSecrets("--predictions", predictions);
@@ -103,8 +112,30 @@ public final class ScoreJob {
    */
   public ScoreJob(Settings settings) {
     this.settings = settings;
-    this.benchmark = Benchmarks.named(settings.benchmark());
+    this.benchmark = benchmark(settings.benchmark(), settings.synonyms());
     this.scorer = benchmark.scorer(mode());
+  }
+
+  /**
+   * A benchmark by its name.
+   *
+   * @param synonyms a file of words for objects, or null
+   * @throws IllegalArgumentException in one line, if there is none, or it knows no objects
+   */
+  static Benchmark benchmark(String name, @Nullable Path synonyms) {
+    if (synonyms == null) {
+      return Benchmarks.named(name);
+    }
+    if (!name.equals(CHAIR)) {
+      throw new IllegalArgumentException(
+          "--synonyms is for benchmark %s, not %s".formatted(CHAIR, name));
+    }
+    try {
+      return Chair.withSynonyms(Files.readAllLines(synonyms));
+    } catch (IOException e) {
+      throw new UncheckedIOException(
+          "Cannot read %s: %s".formatted(synonyms, SparkFailures.oneLine(e)), e);
+    }
   }
 
   private String mode() {

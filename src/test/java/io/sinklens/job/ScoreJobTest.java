@@ -84,6 +84,7 @@ class ScoreJobTest {
                 mode,
                 predictions.toString(),
                 rows == null ? null : rows.toString(),
+                null,
                 useSpark))
         .run(session);
   }
@@ -119,6 +120,45 @@ class ScoreJobTest {
             {"id":"0","parsed":"b","score":1.0}
             {"id":"1","parsed":"b","score":0.0}
             """);
+  }
+
+  /** VizWiz's categories stand in its tables, though no file must have them. */
+  @Test
+  void looksAtColumnsThatMayBeMissing() throws IOException {
+    String row = "{\"question_id\": \"%s\", \"answers\": [\"a\"], \"prediction\": \"a\"%s}";
+
+    Result result =
+        score(
+            "vizwiz",
+            file(row.formatted("1", ", \"category\": \"other\""), row.formatted("2", "")));
+
+    assertThat(Manifest.tree(result.variants().get(0).summary()).path("answer_types").toString())
+        .contains("\"other\"")
+        .contains("\"rows\":1");
+  }
+
+  @Test
+  void takesOtherWordsForObjects() throws IOException {
+    Path synonyms = Files.writeString(folder.resolve("words.txt"), "zeppelin, airship\n");
+    Path predictions =
+        file("{\"question_id\": 1, \"gt_object\": [], \"prediction\": \"An airship over a dog.\"}");
+
+    assertThat(mentions("chair", predictions, synonyms)).isEqualTo(1);
+    assertThat(mentions("chair", predictions, null)).isEqualTo(1);
+    Files.writeString(synonyms, "zeppelin, airship\ndog\n");
+    assertThat(mentions("chair", predictions, synonyms)).isEqualTo(2);
+    assertThatThrownBy(() -> mentions("pope", predictions, synonyms))
+        .isInstanceOf(IllegalArgumentException.class)
+        .hasMessage("--synonyms is for benchmark chair, not pope");
+  }
+
+  private static long mentions(String benchmark, Path predictions, @Nullable Path synonyms) {
+    Result result =
+        new ScoreJob(
+                new ScoreJob.Settings(
+                    benchmark, null, predictions.toString(), null, synonyms, UseSpark.NEVER))
+            .run(ScoreJobTest::noSpark);
+    return Manifest.tree(result.variants().get(0).summary()).path("mentions").asLong();
   }
 
   @Test
