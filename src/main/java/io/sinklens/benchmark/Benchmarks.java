@@ -14,6 +14,8 @@ public final class Benchmarks {
               Benchmark.of("cv-bench", List.of("idx"), CvBench.OFFICIAL),
               Benchmark.of("gqa", List.of("id"), Gqa.LLAVA),
               Benchmark.of("mme", List.of("question_id", "question"), Mme.LLAVA),
+              Benchmark.of("mm-vet", List.of("question_id"), MmVet.OFFICIAL),
+              Benchmark.of("mmhal-bench", List.of(), MmHalBench.OFFICIAL),
               Benchmark.of("mmvp", List.of("Index"), Mmvp.OFFICIAL),
               Benchmark.of("pope", List.of("category", "question_id"), Pope.LLAVA),
               Benchmark.of("scienceqa", List.of(), ScienceQa.LLAVA),

@@ -1,7 +1,6 @@
 package io.sinklens.benchmark;
 
 import static io.sinklens.benchmark.YesNo.NO;
-import static io.sinklens.benchmark.YesNo.OTHER;
 import static io.sinklens.benchmark.YesNo.YES;
 
 import java.util.LinkedHashMap;
@@ -10,6 +9,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Objects;
 import java.util.Set;
+import org.jspecify.annotations.Nullable;
 
 /**
  * MME: fourteen subtasks of yes-or-no questions, two about each image. A subtask is worth 100
@@ -73,18 +73,17 @@ enum Mme implements Scorer {
       throw new UnscorableRowException(
           "Row %s: category must be one of MME's subtasks, not %s".formatted(row.id(), subtask));
     }
-    String parsed = read(row.predictionOrEmpty());
-    boolean right = parsed.equals(YesNo.truth(row));
-    boolean unread = row.prediction() == null || parsed.equals(OTHER);
+    @Nullable String parsed = read(row.predictionOrEmpty());
+    boolean right = YesNo.truth(row).equals(parsed);
     return new RowScore(
         row.id(),
-        unread ? null : parsed,
+        row.prediction() == null ? null : parsed,
         right ? 1 : 0,
         Map.of("rows/" + subtask, 1L, "right/" + subtask, right ? 1L : 0L),
         subtask + "/" + row.text("question_id"));
   }
 
-  private String read(String prediction) {
+  private @Nullable String read(String prediction) {
     return switch (this) {
       case OFFICIAL, LLAVA ->
           YesNo.inFirstFour(PythonText.lower(prediction.replaceAll("[\\t\\n\\r]", "")));

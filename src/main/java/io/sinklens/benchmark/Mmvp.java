@@ -49,6 +49,25 @@ enum Mmvp implements Judged {
     };
   }
 
+  @Override
+  public @Nullable JudgeRequest request(BenchmarkRow row) {
+    if (this != OFFICIAL) {
+      return null;
+    }
+    Map<String, String> fields = new LinkedHashMap<>();
+    fields.put("question", row.text("Question") + " " + row.text("Options"));
+    fields.put("correct_answer", row.text(ANSWER));
+    fields.put("response", row.predictionOrEmpty());
+    return new JudgeRequest(
+        row.id(),
+        "gpt-4-0314",
+        0.2,
+        null,
+        "scripts/gpt_grader.py of tsb0601/MMVP",
+        fields,
+        "the word yes or the word no, alone");
+  }
+
   private record Reading(@Nullable String parsed, boolean right) {}
 
   private Reading read(BenchmarkRow row) {

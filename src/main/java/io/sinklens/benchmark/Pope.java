@@ -1,13 +1,13 @@
 package io.sinklens.benchmark;
 
 import static io.sinklens.benchmark.YesNo.NO;
-import static io.sinklens.benchmark.YesNo.OTHER;
 import static io.sinklens.benchmark.YesNo.YES;
 
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import org.jspecify.annotations.Nullable;
 
 /**
  * POPE: is there such an object in the image? Measures are given of each category, as their mean
@@ -47,11 +47,11 @@ enum Pope implements Scorer {
   @Override
   public RowScore score(BenchmarkRow row) {
     String truth = YesNo.truth(row);
-    String parsed = read(row);
+    @Nullable String parsed = read(row);
     boolean isYes = truth.equals(YES);
-    boolean saidYes = parsed.equals(YES);
-    boolean saidNo = this == VLMEVALKIT ? !saidYes : parsed.equals(NO);
-    boolean right = parsed.equals(truth);
+    boolean saidYes = YES.equals(parsed);
+    boolean saidNo = this == VLMEVALKIT ? !saidYes : NO.equals(parsed);
+    boolean right = truth.equals(parsed);
     PopeCounts counts =
         new PopeCounts(
             1,
@@ -60,12 +60,11 @@ enum Pope implements Scorer {
             isYes && saidYes ? 1 : 0,
             !isYes && saidYes ? 1 : 0,
             isYes && saidNo ? 1 : 0);
-    boolean unread = row.prediction() == null || parsed.equals(OTHER);
     return new RowScore(
-        row.id(), unread ? null : parsed, right ? 1 : 0, counts.named(row.text("category")), null);
+        row.id(), row.prediction() == null ? null : parsed, right ? 1 : 0, counts.named(row.text("category")), null);
   }
 
-  private String read(BenchmarkRow row) {
+  private @Nullable String read(BenchmarkRow row) {
     String prediction = row.predictionOrEmpty();
     return switch (this) {
       case OFFICIAL, LLAVA -> {
@@ -107,10 +106,10 @@ enum Pope implements Scorer {
 
   private Map<String, Double> measures(PopeCounts counts) {
     return switch (this) {
-      case OFFICIAL, LLAVA -> counts.measures(counts.saidYes(), Double.NaN);
-      case LMMS_EVAL -> counts.measures(counts.yes(), 0);
+      case OFFICIAL, LLAVA -> counts.measures(Double.NaN, counts.saidYes());
+      case LMMS_EVAL -> counts.measures(0, counts.yes());
       case CAMBRIAN -> Map.of("accuracy", counts.accuracy());
-      case VLMEVALKIT -> counts.measures(counts.saidYes(), 0);
+      case VLMEVALKIT -> counts.measures(0);
     };
   }
 

@@ -64,12 +64,11 @@ record PopeCounts(
   }
 
   /**
-   * Accuracy, precision, recall, F1 and a share of yes.
+   * Accuracy, precision, recall and F1.
    *
-   * @param yes what the last is a share of all rows of
-   * @param ofNothing precision, recall or F1 where there is nothing to take a share of
+   * @param ofNothing the last three where there is nothing to take a share of
    */
-  Map<String, Double> measures(long yes, double ofNothing) {
+  Map<String, Double> measures(double ofNothing) {
     double precision = share((double) truePositives, (double) saidYes(), ofNothing);
     double recall =
         share((double) truePositives, (double) (truePositives + falseNegatives), ofNothing);
@@ -78,6 +77,12 @@ record PopeCounts(
     measures.put("precision", precision);
     measures.put("recall", recall);
     measures.put("f1", share(2 * (precision * recall), precision + recall, ofNothing));
+    return measures;
+  }
+
+  /** The same with the share of some rows in all. */
+  Map<String, Double> measures(double ofNothing, long yes) {
+    Map<String, Double> measures = measures(ofNothing);
     measures.put("yes_ratio", (double) yes / rows);
     return measures;
   }

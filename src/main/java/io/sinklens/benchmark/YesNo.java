@@ -1,12 +1,12 @@
 package io.sinklens.benchmark;
 
 import java.util.List;
+import org.jspecify.annotations.Nullable;
 
-/** How answers to yes-or-no questions are read: {@code yes}, {@code no} or {@code other}. */
+/** How answers to yes-or-no questions are read. */
 final class YesNo {
   static final String YES = "yes";
   static final String NO = "no";
-  static final String OTHER = "other";
 
   private YesNo() {}
 
@@ -24,17 +24,20 @@ final class YesNo {
     return truth;
   }
 
-  /** What the first four characters of a text in lower case hold; yes goes first. */
-  static String inFirstFour(String text) {
+  /**
+   * Which of the two words the first four characters of a text in lower case hold, null if none;
+   * yes goes first.
+   */
+  static @Nullable String inFirstFour(String text) {
     String start = PythonText.prefix(text, 4);
-    return start.contains(YES) ? YES : start.contains(NO) ? NO : OTHER;
+    return start.contains(YES) ? YES : start.contains(NO) ? NO : null;
   }
 
-  /** Which of the two words an answer has among others, in VLMEvalKit; both are as good as none. */
-  static String amongWords(String text) {
+  /** Which of the two words an answer has among others, in VLMEvalKit; null if none or both. */
+  static @Nullable String amongWords(String text) {
     String normalised = VqaText.VLMEVALKIT.normalised(PythonText.lower(text));
     List<String> words = PythonText.split(normalised);
     boolean yes = words.contains(YES);
-    return yes == words.contains(NO) ? OTHER : yes ? YES : NO;
+    return yes == words.contains(NO) ? null : yes ? YES : NO;
   }
 }
