@@ -3,13 +3,15 @@ package io.sinklens.benchmark;
 import java.util.Collections;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 
 /**
  * A benchmark and the ways in which its answers are scored.
  *
  * @param name as in {@code --benchmark}
- * @param id columns that name a row together, joined by a slash
+ * @param id columns that name a row together, joined by a slash; none where rows have no such
+ *     columns
  * @param defaultMode the mode where none is asked for
  * @param scorers by mode, in the order to be shown
  */
@@ -22,6 +24,24 @@ public record Benchmark(
       throw new IllegalArgumentException(
           "Mode %s must be one of %s".formatted(defaultMode, scorers.keySet()));
     }
+  }
+
+  /**
+   * A benchmark whose modes are the constants of an enum: {@code LMMS_EVAL} is mode {@code
+   * lmms-eval}.
+   *
+   * @param id columns that name a row together; none where the input has no such columns
+   */
+  static <M extends Enum<M> & Scorer> Benchmark of(String name, List<String> id, M defaultMode) {
+    Map<String, Scorer> scorers = new LinkedHashMap<>();
+    for (M mode : defaultMode.getDeclaringClass().getEnumConstants()) {
+      scorers.put(modeName(mode), mode);
+    }
+    return new Benchmark(name, id, modeName(defaultMode), scorers);
+  }
+
+  private static String modeName(Enum<?> mode) {
+    return mode.name().toLowerCase(Locale.ROOT).replace('_', '-');
   }
 
   /**

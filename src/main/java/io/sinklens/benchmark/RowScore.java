@@ -11,7 +11,8 @@ import org.jspecify.annotations.Nullable;
  * @param parsed what it took the prediction for, such as {@code yes} or {@code B}; null where the
  *     prediction is missing or could not be read
  * @param score the row's own score: of most benchmarks in [0, 1]
- * @param counts what the row adds to sums over all rows, exact for that reason; see {@link Tally}
+ * @param counts what the row adds to sums over all rows, exact for that reason; see {@link Tally};
+ *     empty where the benchmark leaves the row out of everything
  * @param pair rows of the same name are judged together; null where rows stand alone
  */
 public record RowScore(
@@ -26,5 +27,10 @@ public record RowScore(
       throw new IllegalArgumentException("Score of row %s must be finite".formatted(id));
     }
     counts = Map.copyOf(counts);
+  }
+
+  /** A row that its benchmark leaves out of everything. */
+  static RowScore leftOut(BenchmarkRow row) {
+    return new RowScore(row.id(), null, 0, Map.of(), null);
   }
 }
