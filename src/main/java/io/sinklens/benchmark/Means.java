@@ -55,7 +55,19 @@ record Means(long one, Rounding rounding) {
 
   /** The mean under a name; NaN where nothing was counted. */
   double of(Tally tally, String name) {
-    return mean(tally.of(UNITS + name), rows(tally, name));
+    long rows = rows(tally, name);
+    if (rows == 0) {
+      return Double.NaN;
+    }
+    long units = tally.of(UNITS + name);
+    return switch (rounding) {
+      case NONE -> (double) units / ((double) one * rows);
+      case PERCENT_TO_2_PLACES ->
+          new BigDecimal(100 * score(units) / rows)
+              .setScale(2, RoundingMode.HALF_EVEN)
+              .movePointLeft(2)
+              .doubleValue();
+    };
   }
 
   /** Accuracy and rows of each category of a table, in alphabetical order. */
@@ -65,31 +77,17 @@ record Means(long one, Rounding rounding) {
 
   /** Accuracy and rows of each category of a table. */
   Map<String, Object> table(Tally tally, String table, Comparator<String> order) {
-    Map<String, Long> units = tally.under(UNITS + table + "/");
-    Map<String, Object> rows = new LinkedHashMap<>();
-    tally.under(ROWS + table + "/").entrySet().stream()
-        .sorted(Map.Entry.comparingByKey(order))
+    Map<String, Object> lines = new LinkedHashMap<>();
+    tally.under(ROWS + table + "/").keySet().stream()
+        .sorted(order)
         .forEach(
             category -> {
+              String name = table + "/" + category;
               Map<String, Object> line = new LinkedHashMap<>();
-              line.put("accuracy", mean(units.get(category.getKey()), category.getValue()));
-              line.put("rows", category.getValue());
-              rows.put(category.getKey(), line);
+              line.put("accuracy", of(tally, name));
+              line.put("rows", rows(tally, name));
+              lines.put(category, line);
             });
-    return rows;
-  }
-
-  private double mean(long units, long rows) {
-    if (rows == 0) {
-      return Double.NaN;
-    }
-    return switch (rounding) {
-      case NONE -> (double) units / ((double) one * rows);
-      case PERCENT_TO_2_PLACES ->
-          new BigDecimal(100 * score(units) / rows)
-              .setScale(2, RoundingMode.HALF_EVEN)
-              .movePointLeft(2)
-              .doubleValue();
-    };
+    return lines;
   }
 }

@@ -105,10 +105,9 @@ class GqaTest {
         .containsEntry("open", 0.0)
         .containsEntry("structural_types", Map.of("verify", right, "query", wrong))
         .containsEntry("semantic_types", Map.of("attr", right, "obj", wrong));
-    assertThat((Map<?, ?>) summary.get("lengths")).hasToString(
-        "{4={accuracy=1.0, rows=1}, 10={accuracy=0.0, rows=1}}");
-    assertThat((Map<?, ?>) summary.get("steps")).hasToString(
-        "{2={accuracy=0.5, rows=2}}");
+    assertThat((Map<?, ?>) summary.get("lengths"))
+        .hasToString("{4={accuracy=1.0, rows=1}, 10={accuracy=0.0, rows=1}}");
+    assertThat((Map<?, ?>) summary.get("steps")).hasToString("{2={accuracy=0.5, rows=2}}");
   }
 
   @Test
@@ -141,11 +140,16 @@ class GqaTest {
     Map<String, Object> all =
         new HashMap<>(
             Map.of(
-                "answer", answer,
-                "isBalanced", true,
-                "question", "Is it?",
-                "types", Map.of("structural", "verify", "semantic", "attr"),
-                "semantic", List.of()));
+                "answer",
+                answer,
+                "isBalanced",
+                true,
+                "question",
+                "Is it?",
+                "types",
+                Map.of("structural", "verify", "semantic", "attr"),
+                "semantic",
+                List.of()));
     all.putAll(columns);
     return new BenchmarkRow("7", all, prediction);
   }

@@ -66,8 +66,7 @@ class ScienceQaTest {
     tally.add(ScienceQa.LLAVA.score(row("B", 0)).counts());
     tally.add(ScienceQa.LLAVA.score(row(null, 0)).counts());
     assertThat(ScienceQa.LLAVA.summary(tally))
-        .isEqualTo(
-            Map.of("accuracy", 1 / 3.0, "rows", 3L, "img_accuracy", 0.5, "img_rows", 2L));
+        .isEqualTo(Map.of("accuracy", 1 / 3.0, "rows", 3L, "img_accuracy", 0.5, "img_rows", 2L));
     assertThat(ScienceQa.LMMS_EVAL.score(row(null, 0)).score()).isZero();
     assertThat(ScienceQa.LMMS_EVAL.score(row(null, 0)).counts()).isNotEmpty();
     assertThat(ScienceQa.CAMBRIAN.score(row(null, 0)).counts()).isEmpty();
@@ -89,8 +88,15 @@ class ScienceQaTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "B", "b.", "b. anything", "The answer is B.", "Answer: B", "answer is A, answer: b. x",
-        "Sand; WET!", "sand wet", "The answer is sand, wet..",
+        "B",
+        "b.",
+        "b. anything",
+        "The answer is B.",
+        "Answer: B",
+        "answer is A, answer: b. x",
+        "Sand; WET!",
+        "sand wet",
+        "The answer is sand, wet..",
       })
   void takesTheLetterOrTheChoiceUnderCambrian(String text) {
     assertThat(ScienceQa.CAMBRIAN.score(row(text, 1)).score()).isEqualTo(1);
@@ -110,9 +116,12 @@ class ScienceQaTest {
     assertThat(ScienceQa.CAMBRIAN.summary(tally))
         .isEqualTo(
             Map.of(
-                "accuracy", 0.5,
-                "rows", 2L,
-                "grades", Map.of("grade2", Map.of("accuracy", 0.5, "rows", 2L))));
+                "accuracy",
+                0.5,
+                "rows",
+                2L,
+                "grades",
+                Map.of("grade2", Map.of("accuracy", 0.5, "rows", 2L))));
   }
 
   @ParameterizedTest
