@@ -22,6 +22,7 @@ class MmvpTest {
     "a dog, A",
     "The answer is B because, B",
     "Option (A) is, A",
+    "Option B., B",
     "seen by a tab , A",
     "near the tab, B",
     "about, A",
