@@ -61,7 +61,11 @@ enum Pope implements Scorer {
             !isYes && saidYes ? 1 : 0,
             isYes && saidNo ? 1 : 0);
     return new RowScore(
-        row.id(), row.prediction() == null ? null : parsed, right ? 1 : 0, counts.named(row.text("category")), null);
+        row.id(),
+        row.prediction() == null ? null : parsed,
+        right ? 1 : 0,
+        counts.named(row.text("category")),
+        null);
   }
 
   private @Nullable String read(BenchmarkRow row) {

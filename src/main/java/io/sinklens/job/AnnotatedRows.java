@@ -113,7 +113,8 @@ final class AnnotatedRows {
           new WatchedAnnotations(
               lease.annotator().annotate(waiting),
               waiting,
-              () -> TaskContext$.MODULE$.setTaskContext(task), // What makes the rows may ask for it.
+              () ->
+                  TaskContext$.MODULE$.setTaskContext(task), // What makes the rows may ask for it.
               task::isInterrupted,
               settings.run().maxStallSeconds());
       TaskCompletionListener leave =
