@@ -19,7 +19,7 @@ import scorer_cases as cases
 from scorer_cases import Golden
 from scorer_golden_vqa import quiet
 
-ROWS = 2400
+ROWS = 2100
 OPERATIONS = ["select", "exist", "query: name", "query: color", "choose name", "choose color", "verify rel", "filter", "relate", "and"]
 ARGUMENTS = ["dog (1)", "name", "nonexistent", "table,left,o (2)", "?", "scene"]
 
@@ -34,10 +34,10 @@ def gqa(checkouts: Path, random: Random) -> Golden:
         answer = random.choice(["yes", "no", "t-shirt", "stop sign", "left", "dog", "Dog", "tv", "table", "wood.", "baseball bat"])
         semantic = [
             {"operation": random.choice(OPERATIONS), "argument": random.choice(ARGUMENTS), "dependencies": []}
-            for _ in range(random.randrange(1, 9))
+            for _ in range(random.randrange(1, 6))
         ]
         columns = {
-            "question": " ".join(cases.word(random) for _ in range(random.randrange(3, 18))) + random.choice(["?", " ?", "\u00a0?", ""]),
+            "question": random.choice(["Is", "Is\u00a0it", ""]) + random.choice([" it", "  that"]) * random.randrange(1, 16) + random.choice(["?", " ?"]),
             "answer": answer,
             "isBalanced": random.random() > 0.05,
             "types": {

@@ -4,7 +4,6 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import static org.assertj.core.api.Assertions.within;
 
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -39,10 +38,12 @@ class VqaScorersTest {
 
   @Test
   void normalisesBothSidesWhereAnnotatorsDiffer() {
-    BenchmarkRow row = vqa("The Two Dogs!", tenOf("2 dogs", "two dogs.", "Two Dogs", "cat"));
+    BenchmarkRow row = vqa("The Two Dogs!", tenOf("2 dogs", "two dogs.", "cat", "cats", "a cat"));
     RowScore score = Vqav2.OFFICIAL.score(row);
     assertThat(score.parsed()).isEqualTo("2 dogs");
-    assertThat(score.score()).isCloseTo(0.9, within(1e-9));
+    assertThat(score.score()).isEqualTo(1);
+    assertThat(Vqav2.OFFICIAL.score(vqa("cats!", tenOf("2", "3", "4", "5", "cats"))).score())
+        .isCloseTo(0.6, within(1e-9));
     // only the prediction's possessive is taken apart
     assertThat(Vqav2.LLAVA.score(vqa("man's", tenOf("man's", "dog"))).parsed()).isEqualTo("man 's");
     assertThat(Vqav2.LLAVA.score(vqa("man's", tenOf("man's", "dog"))).score()).isZero();
@@ -50,10 +51,12 @@ class VqaScorersTest {
 
   @Test
   void tellsAnnotatorsApartByTheirWholeRecord() {
-    List<Map<String, Object>> nameless = new ArrayList<>();
-    tenOf("yes", "no").forEach(each -> nameless.add(Map.of("answer", each.get("answer"))));
+    List<Map<String, Object>> nameless =
+        IntStream.range(0, 10)
+            .<Map<String, Object>>mapToObj(i -> Map.of("answer", i % 2 == 0 ? "yes" : "no"))
+            .toList();
     for (Vqav2 mode : Vqav2.values()) {
-      assertThat(mode.score(vqa("no", nameless)).score()).isCloseTo(0.1, within(1e-9));
+      assertThat(mode.score(vqa("no", nameless)).score()).isCloseTo(0.5, within(1e-9));
       assertThat(mode.score(vqa("no", tenOf("yes", "no"))).score()).isEqualTo(1);
     }
   }
@@ -159,12 +162,11 @@ class VqaScorersTest {
 
   @ParameterizedTest
   @EnumSource(names = {"OFFICIAL", "LLAVA"})
-  void sumsVizWizUpByAnswerTypeOrElseCategory(VizWiz mode) {
+  void sumsVizWizUpByCategory(VizWiz mode) {
     List<String> answers = list("x", "yes").texts("answers");
     Tally tally = new Tally();
     tally.add(mode.score(typed(answers, Map.of("category", "yes/no"))).counts());
-    tally.add(
-        mode.score(typed(answers, Map.of("category", "val", "answer_type", "other"))).counts());
+    tally.add(mode.score(typed(answers, Map.of("category", "other"))).counts());
     tally.add(mode.score(typed(answers, Map.of())).counts());
     Map<String, Object> line = Map.of("accuracy", 1.0, "rows", 1L);
     assertThat(mode.summary(tally))
@@ -224,7 +226,7 @@ class VqaScorersTest {
   }
 
   private static BenchmarkRow list(@Nullable String prediction, String... answers) {
-    List<String> ten = tenOf(answers).stream().map(each -> each.get("answer").toString()).toList();
+    List<String> ten = IntStream.range(0, 10).mapToObj(i -> answers[i % answers.length]).toList();
     return new BenchmarkRow("7", Map.of("answers", ten), prediction);
   }
 

@@ -14,9 +14,9 @@ class VqaTextTest {
       value = {
         // a mark beside a blank goes, any other becomes a blank
         "stop/go | stop go",
-        "stop /go | stopgo",
-        "stop/ go | stop go",
-        "a/b /c | bc", // decided by the whole text, for every slash, and 'a' is no word by then
+        "stop /go | stop go",
+        "stop/ go/on | stop goon",
+        "x/y /z | xy z",
         "red,blue | red blue",
         "red, blue | red blue",
         // one comma between digits, and every mark goes
