@@ -18,7 +18,9 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.function.Supplier;
@@ -116,7 +118,7 @@ public final class CompareJob {
   public record Result(List<String> markdown, Map<String, Object> values, List<Path> files) {
     public Result {
       markdown = List.copyOf(markdown);
-      values = Map.copyOf(values);
+      values = Collections.unmodifiableMap(new LinkedHashMap<>(values)); // In its order.
       files = List.copyOf(files);
     }
   }
