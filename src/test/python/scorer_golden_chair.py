@@ -73,6 +73,8 @@ def lines(file: str) -> dict[str, str]:
 
 
 def chair(checkouts: Path, random: Random) -> Golden:
+    sys.modules["nltk"] = nltk  # for other golden files something else stands in
+    cases.stub("tqdm", trange=range)
     nltk.data.path[:] = [str(checkouts / "nltk_data")]
     WordNetCorpusReader.map_wn = lambda self, version="wordnet": None  # WordNet 3.0 needs no map to itself
     words = vocabulary()

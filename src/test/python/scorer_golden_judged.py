@@ -1,6 +1,6 @@
 """Golden files of benchmarks that a judge scores, for made-up replies: MM-Vet, MMHal-Bench.
 
-Checkouts: MM-Vet (yuweihao, acde8431), LLaVA-RLHF (llava-rlhf, 830a083f). The first needs pandas and PyYAML.
+Checkouts: MM-Vet (yuweihao, acde8431), LLaVA-RLHF (llava-rlhf, 830a083f). The first needs pandas.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ def mm_vet(checkouts: Path, random: Random) -> Golden:
 
     cases.stub("openai", OpenAI=None)
     cases.stub("openai._exceptions", RateLimitError=type("RateLimitError", (Exception,), {}))
+    cases.stub("yaml")
     cases.stub("tqdm", tqdm=lambda it: it)
     script = cases.module(checkouts / "MM-Vet/mm-vet_evaluator.py", "mm_vet_evaluator")
     asked: dict[str, int] = {}

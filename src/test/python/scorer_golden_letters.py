@@ -96,8 +96,8 @@ def mmvp(checkouts: Path, random: Random) -> Golden:
         left = cases.script(grader, "--answer_file", work / "answer.jsonl")
     golden.summaries["official"] = {"pair_accuracy": left["num_correct"] / left["num_total"], "pairs": left["num_total"]}
 
+    cases.stub("loguru", logger=cases.stub("silent", info=lambda text: None))
     lmms = cases.module(checkouts / "lmms-eval/lmms_eval/tasks/mmvp/utils.py", "lmms_mmvp")
-    lmms.eval_logger = cases.stub("silent", info=lambda text: None)
     results = []
     for row in rows:
         result = lmms.mmvp_process_results(row["columns"], [row.get("prediction", "")])["mmvp_accuracy"]

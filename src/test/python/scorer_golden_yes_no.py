@@ -2,7 +2,7 @@
 
 Checkouts: POPE (RUCAIBox, 3df3ba1b), LLaVA (haotian-liu, c121f043), lmms-eval (EvolvingLMMs-Lab, 75571cfe), cambrian
 (cambrian-mllm, 539ffc32), VLMEvalKit (open-compass, e8e78f05), MME (what `tools/eval_tool.zip` holds at dd295090 of BradyFU's
-Awesome-Multimodal-Large-Language-Models). The scripts need pandas, scikit-learn and loguru.
+Awesome-Multimodal-Large-Language-Models). The scripts need pandas and scikit-learn.
 """
 
 from __future__ import annotations
@@ -237,8 +237,8 @@ def mme(checkouts: Path, random: Random) -> Golden:
     for row in unknown:
         row["scores"]["cambrian"] = None  # the script ends with an error; others never see the row
 
+    cases.stub("loguru", logger=cases.stub("silent", info=lambda text: None))
     lmms = cases.module(checkouts / "lmms-eval/lmms_eval/tasks/mme/utils.py", "lmms_mme")
-    lmms.eval_logger = cases.stub("silent", info=lambda text: None)
     results: dict[str, list[dict[str, Any]]] = {"mme_perception_score": [], "mme_cognition_score": []}
     for row in rows:
         [(kind, result)] = lmms.mme_process_results(row["columns"], [row.get("prediction", "")]).items()
