@@ -20,7 +20,7 @@ from random import Random
 
 from scorer_cases import Golden
 
-FAMILIES = ["scorer_golden_vqa", "scorer_golden_choice"]
+FAMILIES = ["scorer_golden_vqa", "scorer_golden_choice", "scorer_golden_yes_no", "scorer_golden_letters", "scorer_golden_chair"]
 SEED = 20264
 
 

@@ -9,7 +9,7 @@ import org.jspecify.annotations.Nullable;
  *
  * @param id names the row in results; unique within a benchmark
  * @param columns the columns of the benchmark by their names on the Hub, as String, Long, Double,
- *     Boolean, List or Map; a column that is null is not in it
+ *     Boolean, List, Map or {@link References}; a column that is null is not in it
  * @param prediction what the model said, null where nothing is known of it
  */
 public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable String prediction) {
@@ -24,6 +24,9 @@ public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable Str
    */
   public String text(String column) {
     Object value = columns.get(column);
+    if (value instanceof References references) {
+      value = references.texts().size() == 1 ? references.texts().get(0) : references.texts();
+    }
     if (value == null || value instanceof List || value instanceof Map) {
       throw new UnscorableRowException(
           "Row %s: column %s must be a text, not %s"
@@ -98,6 +101,9 @@ public record BenchmarkRow(String id, Map<String, Object> columns, @Nullable Str
 
   private List<?> list(String column) {
     Object value = columns.getOrDefault(column, List.of());
+    if (value instanceof References references) {
+      return references.texts();
+    }
     if (!(value instanceof List<?> list)) {
       throw new UnscorableRowException(
           "Row %s: column %s must be a list, not %s".formatted(id, column, value));

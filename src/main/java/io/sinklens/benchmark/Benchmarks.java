@@ -10,7 +10,14 @@ import java.util.stream.Stream;
 public final class Benchmarks {
   private static final Map<String, Benchmark> ALL =
       Stream.of(
+              Chair.benchmark(),
+              Benchmark.of("cv-bench", List.of("idx"), CvBench.OFFICIAL),
               Benchmark.of("gqa", List.of("id"), Gqa.LLAVA),
+              Benchmark.of("mme", List.of("question_id", "question"), Mme.LLAVA),
+              Benchmark.of("mm-vet", List.of("question_id"), MmVet.OFFICIAL),
+              Benchmark.of("mmhal-bench", List.of(), MmHalBench.OFFICIAL),
+              Benchmark.of("mmvp", List.of("Index"), Mmvp.OFFICIAL),
+              Benchmark.of("pope", List.of("category", "question_id"), Pope.LLAVA),
               Benchmark.of("scienceqa", List.of(), ScienceQa.LLAVA),
               Benchmark.of("textvqa", List.of("question_id"), TextVqa.LLAVA),
               Benchmark.of("vizwiz", List.of("question_id"), VizWiz.LLAVA),

@@ -3,6 +3,7 @@ package io.sinklens.benchmark;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.regex.Pattern;
 
 /**
  * What Python's text methods do, which the published scorers are written with.
@@ -11,6 +12,9 @@ import java.util.Locale;
  * what {@code trim} takes for it in Java.
  */
 final class PythonText {
+  private static final String SPACES =
+      "[\\x09-\\x0D\\x1C-\\x20\\x85\\xA0\\u1680\\u2000-\\u200A\\u2028\\u2029\\u202F\\u205F\\u3000]";
+
   private PythonText() {}
 
   /** {@code str.isspace} of one character. */
@@ -89,6 +93,19 @@ final class PythonText {
       start++;
     }
     return text.substring(start);
+  }
+
+  /** {@code text[:length]}: characters beyond 16 bits count once. */
+  static String prefix(String text, int length) {
+    return text.codePointCount(0, text.length()) <= length
+        ? text
+        : text.substring(0, text.offsetByCodePoints(0, length));
+  }
+
+  /** A pattern in which case makes no difference, and {@code \s} is Python's. */
+  static Pattern pattern(String regex) {
+    return Pattern.compile(
+        regex.replace("\\s", SPACES), Pattern.CASE_INSENSITIVE | Pattern.UNICODE_CASE);
   }
 
   /** Deletes the 32 characters of {@code string.punctuation}: ASCII that is no letter or digit. */

@@ -13,6 +13,11 @@ public interface Scorer extends Serializable {
   /** Columns that the input must have, besides the prediction, by their names on the Hub. */
   List<String> columns();
 
+  /** Columns that are looked at where the input has them. */
+  default List<String> optionalColumns() {
+    return List.of();
+  }
+
   /**
    * What a row is worth. A missing prediction is scored as the benchmark's own script would.
    *
@@ -20,6 +25,11 @@ public interface Scorer extends Serializable {
    *     or if the benchmark's own script refuses a missing prediction
    */
   RowScore score(BenchmarkRow row);
+
+  /** Whether a row of score 1 is right; not so where mistakes are counted. */
+  default boolean scoresWhatIsRight() {
+    return true;
+  }
 
   /**
    * What rows of one {@link RowScore#pair()} together add to the sums; nothing in benchmarks whose

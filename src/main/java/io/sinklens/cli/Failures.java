@@ -24,6 +24,7 @@ final class Failures {
         .setExecutionExceptionHandler(
             (failure, commandLine, arguments) -> report(failure, commandLine, verbose))
         .setParameterExceptionHandler(Failures::reportUsage)
+        .setCaseInsensitiveEnumValuesAllowed(true)
         .setExpandAtFiles(false);
   }
 

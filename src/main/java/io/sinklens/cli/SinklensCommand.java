@@ -20,6 +20,8 @@ import picocli.CommandLine.Option;
       InspectCommand.class,
       DemoCommand.class,
       BenchCommand.class,
+      ScoreCommand.class,
+      CompareCommand.class,
       SoakCommand.class,
     })
 public final class SinklensCommand {

@@ -47,7 +47,9 @@ public final class QuestionTable {
   public static final String SAMPLED = "sampled";
   public static final String CARRIED = "carried";
 
-  private static final Set<DataType> ID_TYPES =
+  private static final DataType TEXTS = DataTypes.createArrayType(DataTypes.StringType);
+
+  private static final Set<DataType> NUMBER_TYPES =
       Set.of(
           DataTypes.ByteType,
           DataTypes.ShortType,
@@ -165,10 +167,7 @@ public final class QuestionTable {
       List<Column> parts = new ArrayList<>();
       for (String name : columns.id()) {
         DataType type = type(name);
-        if (type != null
-            && !(type instanceof StringType)
-            && !(type instanceof DecimalType)
-            && !ID_TYPES.contains(type)) {
+        if (type != null && !isTextOrNumber(type)) {
           problems.add(wrong("id", name, "text or a whole number", type));
         }
         parts.add(column("id", name).cast(DataTypes.StringType));
@@ -199,10 +198,7 @@ public final class QuestionTable {
       return nothing(DataTypes.StringType);
     }
     DataType type = type(name);
-    if (type != null
-        && !(type instanceof StringType)
-        && !(type instanceof DecimalType)
-        && !ID_TYPES.contains(type)) {
+    if (type != null && !isTextOrNumber(type)) {
       problems.add(wrong("image-id", name, "text or a whole number", type));
     }
     return column("image-id", name).cast(DataTypes.StringType);
@@ -221,13 +217,13 @@ public final class QuestionTable {
     for (String name : columns.answers()) {
       DataType type = type(name);
       Column column = column("answers", name);
-      if (type instanceof ArrayType list && list.elementType() instanceof StringType) {
-        lists.add(coalesce(column, noTexts()));
+      if (type instanceof ArrayType list && isTextOrNumber(list.elementType())) {
+        lists.add(coalesce(column.cast(TEXTS), noTexts()));
       } else {
-        if (type != null && !(type instanceof StringType)) {
-          problems.add(wrong("answers", name, "text or a list of texts", type));
+        if (type != null && !isTextOrNumber(type)) {
+          problems.add(wrong("answers", name, "text, a whole number, or a list of these", type));
         }
-        lists.add(array(column));
+        lists.add(array(column.cast(DataTypes.StringType)));
       }
     }
     return lists.isEmpty() ? noTexts() : array_compact(concat(lists.toArray(new Column[0])));
@@ -326,8 +322,12 @@ public final class QuestionTable {
         .formatted(name, role, expected, type.simpleString());
   }
 
+  private static boolean isTextOrNumber(DataType type) {
+    return type instanceof StringType || type instanceof DecimalType || NUMBER_TYPES.contains(type);
+  }
+
   private static Column noTexts() {
-    return array().cast(DataTypes.createArrayType(DataTypes.StringType));
+    return array().cast(TEXTS);
   }
 
   private static Column nothing(DataType type) {

@@ -30,7 +30,19 @@ class GoldenScorersTest {
   private static final double TOLERANCE = 1e-9;
 
   @ParameterizedTest
-  @ValueSource(strings = {"gqa", "scienceqa", "textvqa", "vizwiz", "vqav2"})
+  @ValueSource(
+      strings = {
+        "chair",
+        "cv-bench",
+        "gqa",
+        "mme",
+        "mmvp",
+        "pope",
+        "scienceqa",
+        "textvqa",
+        "vizwiz",
+        "vqav2"
+      })
   void scoresAsThePublishedScripts(String name) {
     List<JsonNode> lines = lines(name);
     List<JsonNode> rows = lines.subList(1, lines.size());

@@ -25,12 +25,13 @@ class SinklensCommandTest {
     assertThat(execute("--help")).isEqualTo(ExitCode.DONE);
     assertThat(out.toString())
         .startsWith("Usage: sinklens ")
-        .contains("COMMAND", "annotate", "ask", "inspect", "demo", "bench", "--verbose");
+        .contains("COMMAND", "annotate", "ask", "inspect", "demo", "bench", "--verbose")
+        .contains("score", "compare");
     assertThat(err.toString()).isEmpty();
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"annotate", "ask", "inspect", "demo", "bench"})
+  @ValueSource(strings = {"annotate", "ask", "inspect", "demo", "bench", "score", "compare"})
   void helpsWithEveryCommand(String command) {
     assertThat(execute(command, "--help")).isEqualTo(ExitCode.DONE);
     assertThat(out.toString()).startsWith("Usage: sinklens " + command + " ");
@@ -38,7 +39,7 @@ class SinklensCommandTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"", "annotate", "ask", "inspect", "demo", "bench"})
+  @ValueSource(strings = {"", "annotate", "ask", "inspect", "demo", "bench", "score", "compare"})
   void printsItsVersion(String command) {
     assertThat(command.isEmpty() ? execute("--version") : execute(command, "--version"))
         .isEqualTo(ExitCode.DONE);

@@ -86,10 +86,13 @@ class QuestionTableTest {
             "IMAGE_MISSING The row's image path is blank",
             "IMAGE_MISSING The row has no image",
             "IMAGE_FORBIDDEN Image path ../secret.png must be relative to input.images, without ..",
-            "IMAGE_FORBIDDEN Image path folder/../../secret.png must be relative to input.images, without ..",
+            "IMAGE_FORBIDDEN Image path folder/../../secret.png must be relative to input.images,"
+                + " without ..",
             "IMAGE_FORBIDDEN Image path /etc/passwd must be relative to input.images, without ..",
-            "IMAGE_FORBIDDEN Image path file:///etc/passwd must be relative to input.images, without ..",
-            "IMAGE_FORBIDDEN Image path http://host/x.png must be relative to input.images, without ..",
+            "IMAGE_FORBIDDEN Image path file:///etc/passwd must be relative to input.images,"
+                + " without ..",
+            "IMAGE_FORBIDDEN Image path http://host/x.png must be relative to input.images, without"
+                + " ..",
             "IMAGE_FORBIDDEN Image path out.png is a link to outside input.images",
             "IMAGE_FORBIDDEN Image path outer/secret.png is a link to outside input.images",
             "IMAGE_UNREADABLE Cannot read image file plain.png/deeper.png: FileSystemException",
@@ -145,7 +148,7 @@ class QuestionTableTest {
             SELECT 'pope' AS category, 7L AS id, 'Q' AS question, CAST('a' AS BINARY) AS image,
               12 AS scene, 'yes' AS answer, array('ja', NULL, 'oui') AS more,
               CAST(NULL AS STRING) AS none, CAST(NULL AS ARRAY<STRING>) AS nothing,
-              array(named_struct('answer', 'si')) AS votes, 1.5D AS `a.b`
+              array(named_struct('answer', 'si')) AS votes, 2Y AS choice, 1.5D AS `a.b`
             """);
     QuestionColumns columns =
         new QuestionColumns(
@@ -154,14 +157,14 @@ class QuestionTableTest {
             "image",
             "scene",
             "question",
-            List.of("answer", "more", "none", "nothing", "votes.answer"),
+            List.of("answer", "more", "none", "nothing", "votes.answer", "choice"),
             null,
             List.of("a.b", "more"));
 
     Question question = read(input, columns).get(0);
     assertThat(question.sampleId()).isEqualTo("pope/7");
     assertThat(question.imageId()).isEqualTo("12");
-    assertThat(question.answers()).containsExactly("yes", "ja", "oui", "si");
+    assertThat(question.answers()).containsExactly("yes", "ja", "oui", "si", "2");
 
     Row carried =
         QuestionTable.normalise(input, columns, null)
@@ -239,7 +242,8 @@ class QuestionTableTest {
                 + " path>, binary, or a path as text), not int; column mask.bytes (mask) is"
                 + " missing; column question (question) must hold text, not int; column id (id)"
                 + " must hold text or a whole number, not double; column category (id) is missing;"
-                + " column answer (answers) must hold text or a list of texts, not map<int,int>;"
+                + " column answer (answers) must hold text, a whole number, or a list of these, not"
+                + " map<int,int>;"
                 + " column extra (carried) is missing; the input has the columns id, question,"
                 + " image, answer");
   }
