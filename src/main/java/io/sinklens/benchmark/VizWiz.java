@@ -7,8 +7,7 @@ import java.util.Map;
 import org.jspecify.annotations.Nullable;
 
 /**
- * VizWiz-VQA on a split with answers. {@code unanswerable} is an answer like any other. What the
- * published data calls the answer type is the column {@code category} on the Hub.
+ * VizWiz-VQA on a split with answers. {@code unanswerable} is an answer like any other.
  *
  * <p>Source: {@code vqaEval.py} of VizWiz, in a copy, since the server's is not public; LLaVA,
  * lmms-eval and Cambrian of 2024 to 2026.
@@ -40,7 +39,7 @@ enum VizWiz implements Scorer {
 
   @Override
   public List<String> columns() {
-    return this == OFFICIAL || this == LLAVA ? List.of("answers", "category") : List.of("answers");
+    return List.of("answers");
   }
 
   @Override
@@ -61,7 +60,7 @@ enum VizWiz implements Scorer {
   private static RowScore official(BenchmarkRow row, String prediction) {
     String compared = VqaText.VIZWIZ.normalised(VqaText.clean(prediction));
     List<String> answers = SoftAccuracy.required(row, row.texts("answers"), 1);
-    return scored(row, compared, SoftAccuracy.units(compared, answers), row.textOrNull("category"));
+    return scored(row, compared, SoftAccuracy.units(compared, answers), answerType(row));
   }
 
   private RowScore processed(BenchmarkRow row) {
@@ -75,12 +74,18 @@ enum VizWiz implements Scorer {
     return scored(row, row.prediction() == null ? null : compared, units, null);
   }
 
+  /** The Hub has it as the category. */
+  private static @Nullable String answerType(BenchmarkRow row) {
+    String type = row.textOrNull("answer_type");
+    return type != null ? type : row.textOrNull("category");
+  }
+
   private static RowScore scored(
-      BenchmarkRow row, @Nullable String compared, long units, @Nullable String category) {
+      BenchmarkRow row, @Nullable String compared, long units, @Nullable String answerType) {
     Map<String, Long> counts = new HashMap<>();
     Means.count(counts, ALL, units);
-    if (category != null) {
-      Means.count(counts, ANSWER_TYPES, category, units);
+    if (answerType != null) {
+      Means.count(counts, ANSWER_TYPES, answerType, units);
     }
     return new RowScore(row.id(), compared, Means.OF_SOFT.score(units), counts, null);
   }

@@ -162,11 +162,12 @@ class VqaScorersTest {
 
   @ParameterizedTest
   @EnumSource(names = {"OFFICIAL", "LLAVA"})
-  void sumsVizWizUpByCategory(VizWiz mode) {
+  void sumsVizWizUpByAnswerTypeOrElseCategory(VizWiz mode) {
     List<String> answers = list("x", "yes").texts("answers");
     Tally tally = new Tally();
     tally.add(mode.score(typed(answers, Map.of("category", "yes/no"))).counts());
-    tally.add(mode.score(typed(answers, Map.of("category", "other"))).counts());
+    tally.add(
+        mode.score(typed(answers, Map.of("category", "val", "answer_type", "other"))).counts());
     tally.add(mode.score(typed(answers, Map.of())).counts());
     Map<String, Object> line = Map.of("accuracy", 1.0, "rows", 1L);
     assertThat(mode.summary(tally))
