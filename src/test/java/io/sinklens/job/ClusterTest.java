@@ -18,9 +18,11 @@ import io.sinklens.table.LocalSpark;
 import java.io.IOException;
 import java.io.Reader;
 import java.io.UncheckedIOException;
+import java.nio.file.FileAlreadyExistsException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
 import java.util.Map;
@@ -37,6 +39,7 @@ import org.apache.spark.TaskContext;
 import org.apache.spark.scheduler.SparkListener;
 import org.apache.spark.scheduler.SparkListenerExecutorAdded;
 import org.apache.spark.scheduler.SparkListenerExecutorRemoved;
+import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.SparkSession;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -188,6 +191,76 @@ class ClusterTest {
                 .count())
         .as("seed %d", seed)
         .isEqualTo(2 * 48);
+  }
+
+  /**
+   * Never gives a row's annotations to the first who asks for them.
+   *
+   * @param marker is there once somebody has asked
+   */
+  private record StuckOnce(String row, String marker) implements AnnotatorFactory {
+    @Override
+    public Annotator open(RunSettings settings) {
+      return new ChangedAnnotator(new Shouting("stuck").open(settings), this::hold);
+    }
+
+    private Annotation hold(Annotation annotation) {
+      if (annotation.sampleId().equals(row) && isFirst()) {
+        while (true) { // As native code does, which no interrupt reaches.
+          LockSupport.parkNanos(TimeUnit.SECONDS.toNanos(1));
+          Thread.interrupted();
+        }
+      }
+      return annotation;
+    }
+
+    private boolean isFirst() {
+      try {
+        Files.createFile(Path.of(marker));
+        return true;
+      } catch (FileAlreadyExistsException e) {
+        return false;
+      } catch (IOException e) {
+        throw new UncheckedIOException("Cannot write " + marker, e);
+      }
+    }
+  }
+
+  @Test
+  void replacesAnExecutorWhoseRowNeverEnds() throws Exception {
+    new AnnotateJob(
+            job(24, "output.path=" + folder.resolve("other")),
+            new Shouting("stuck"),
+            JobProgress.NONE)
+        .run(spark);
+    List<String> sound = answers("other");
+    Path marker = folder.resolve("marker");
+    ExecutorLog executors = new ExecutorLog();
+    spark.sparkContext().addSparkListener(executors);
+
+    Result result =
+        new AnnotateJob(
+                job(24, "run.max-stall-seconds=2"),
+                new StuckOnce(sound.get(20).split(" ", 2)[0], marker.toString()),
+                JobProgress.NONE)
+            .run(spark);
+
+    assertThat(marker).exists();
+    assertThat(executors.removed.poll(1, TimeUnit.MINUTES)).isNotNull();
+    assertThat(executors.added.poll(1, TimeUnit.MINUTES)).isNotNull();
+    assertThat(result.answered() + result.failed()).isEqualTo(2 * 24);
+    assertThat(answers("out")).hasSize(2 * 24).doesNotHaveDuplicates().isEqualTo(sound);
+  }
+
+  /** Id, variant and answer of every row, in order. */
+  private List<String> answers(String output) {
+    return spark
+        .read()
+        .parquet(folder.resolve(output + "/annotations").toString())
+        .orderBy("sample_id", "variant")
+        .selectExpr("concat_ws(' ', sample_id, variant, status, answer)")
+        .as(Encoders.STRING())
+        .collectAsList();
   }
 
   /** Executors that go, and those that come after one has gone. */
@@ -350,25 +423,23 @@ class ClusterTest {
     }
   }
 
-  private Settings job(int rows) {
-    return new Settings(
-        JobFile.parse(jobFile(), List.of("run.wave-rows=50")),
-        rows,
-        AnnotateJob.Restart.NOT_ASKED,
-        null);
+  private Settings job(int rows, String... overlays) {
+    List<String> all = new ArrayList<>(List.of("run.wave-rows=50"));
+    all.addAll(List.of(overlays));
+    return new Settings(JobFile.parse(jobFile(), all), rows, AnnotateJob.Restart.NOT_ASKED, null);
   }
 
   private String jobFile() {
     Path demo = StandaloneCluster.classes().resolve(DEMO);
     return """
-        input:
-          path: %s
-          columns: {id: question_id, image-id: image_id, answers: answer, mask: mask}
-          filter: category = 'caption'
-        output: {path: %s}
-        model: {path: %s, dtype: float32}
-        generation: {max-new-tokens: 8}
-        """
+    input:
+      path: %s
+      columns: {id: question_id, image-id: image_id, answers: answer, mask: mask}
+      filter: category = 'caption'
+    output: {path: %s}
+    model: {path: %s, dtype: float32}
+    generation: {max-new-tokens: 8}
+    """
         .formatted(
             demo.resolve("scenes.parquet"), folder.resolve("out"), demo.resolve("checkpoint"));
   }
