@@ -29,8 +29,6 @@ import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
 import org.apache.hadoop.conf.Configuration;
-import org.apache.logging.log4j.LogManager;
-import org.apache.spark.SparkEnv;
 import org.apache.spark.TaskContext;
 import org.apache.spark.TaskContext$;
 import org.apache.spark.api.java.function.MapPartitionsFunction;
@@ -47,12 +45,6 @@ import org.jspecify.annotations.Nullable;
 final class AnnotatedRows {
   /** A struct with the columns of {@link AnnotationTable}. */
   static final String ANNOTATION = "annotation";
-
-  /** What an executor ends with that can annotate no more; none of Spark's own codes. */
-  private static final int LOST_EXIT_CODE = 70;
-
-  /** What Spark calls the only process of a local run. */
-  private static final String DRIVER = "driver";
 
   private AnnotatedRows() {}
 
@@ -320,12 +312,7 @@ final class AnnotatedRows {
       } catch (AnnotatorLostException e) {
         lease.lose();
         RunLog.tell("annotator lost", lost(e));
-        if (SparkEnv.get().executorId().equals(DRIVER)) {
-          throw e; // A local run has no other process.
-        }
-        // At once: an executor that takes its time is still given tasks, and fails them all.
-        LogManager.getLogger(AnnotatedRows.class).error(e.getMessage());
-        Runtime.getRuntime().halt(LOST_EXIT_CODE);
+        LostExecutor.end("" + e.getMessage()); // A local run has no other process.
         throw e;
       }
     }
