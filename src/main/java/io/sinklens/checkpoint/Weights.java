@@ -253,7 +253,8 @@ public final class Weights {
         byte[] bytes = SafetensorsHeader.bytes(channel, tensor.begin(), (int) tensor.bytes());
         float[] values = new float[Math.toIntExact(tensor.elements())];
         FloatCoding.decode(ByteBuffer.wrap(bytes), stored, values, values.length);
-        return operators.manager().create(values, shape(tensor));
+        NDArray ofJava = operators.manager().create(values, shape(tensor));
+        return replace(ofJava, operators.own(ofJava));
       } catch (IOException e) {
         throw new UncheckedIOException("Cannot read " + tensor.file(), e);
       }

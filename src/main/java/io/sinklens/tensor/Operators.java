@@ -135,6 +135,14 @@ public final class Operators implements AutoCloseable {
     return run(x, "to", x, Long.valueOf(dtype.torchNumber()));
   }
 
+  /**
+   * The same numbers in memory of torch's own. What DJL makes of numbers of Java lies in memory of
+   * Java, which is freed when that array is closed, whatever else looks at it.
+   */
+  public NDArray own(NDArray x) {
+    return run(x, "own", x);
+  }
+
   /** The same numbers on the device of these operators. */
   public NDArray move(NDArray x) {
     return run(x, "move", x, torchName(manager.getDevice()));

@@ -21,6 +21,10 @@ class Operators(Module):
   def to(self: __torch__.Operators, x: Tensor, dtype: int) -> Tensor:
     return torch.to(x, dtype, False, False, None)
 
+  # The same numbers in memory of torch's own.
+  def own(self: __torch__.Operators, x: Tensor) -> Tensor:
+    return torch.clone(x, memory_format=0)
+
   # The same numbers of the same dtype on a device such as "cuda:0".
   def move(self: __torch__.Operators, x: Tensor, device: str) -> Tensor:
     return torch.to(x, torch.device(device), ops.prim.dtype(x), False, False, None)

@@ -11,9 +11,12 @@ import io.sinklens.tensor.TestDevice;
 import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
+import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -86,6 +89,31 @@ class WeightsTest {
     assertThat(values(weights.get("wide", 2, 3))).containsExactly(1, -2, 0.5f, 4, 1024, -0f);
     assertThat(values(weights.get("half", 6))).startsWith(1, -2).endsWith(-0f);
     assertThat(values(weights.get("brain", 3, 2))).startsWith(1, -2).endsWith(-0f);
+  }
+
+  /** What Java had for such a tensor must be nobody's business once it is read. */
+  @Test
+  void keepsTensorsOffTheirAlignmentWhenJavaFreesItsOwn() throws InterruptedException {
+    int elements = 1 << 20;
+    float[] ones = new float[elements];
+    Arrays.fill(ones, 1);
+    unaligned(new RawSafetensors().floats("large", List.of(elements), ones)).write(weightsFile());
+    ConvertedWeights notConverted = new ConvertedWeights(cache, 100 * MEGABYTE);
+    NDArray large = open(Optional::of, Dtype.FLOAT32, notConverted).get("large", elements);
+
+    List<ByteBuffer> others = new ArrayList<>();
+    for (int i = 0; i < 8; i++) {
+      System.gc();
+      Thread.sleep(20);
+      ByteBuffer other = ByteBuffer.allocateDirect(Float.BYTES * elements);
+      while (other.hasRemaining()) {
+        other.putFloat(Float.NaN);
+      }
+      others.add(other);
+    }
+
+    assertThat(others).hasSize(8);
+    assertThat(Arrays.mismatch(large.toFloatArray(), ones)).isEqualTo(-1);
   }
 
   @Test

@@ -6,10 +6,12 @@ import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
 import ai.djl.engine.EngineException;
+import io.sinklens.dataset.RowFailedException;
 import io.sinklens.model.TinyCheckpoint;
 import io.sinklens.pipeline.Annotator;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.JobFile;
+import io.sinklens.pipeline.ModelAnnotator;
 import io.sinklens.pipeline.ProbedAnnotator;
 import io.sinklens.pipeline.RunSettings;
 import io.sinklens.preprocessing.HostileImages;
@@ -22,6 +24,8 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
+import java.util.TreeSet;
 import java.util.concurrent.atomic.AtomicInteger;
 import org.apache.spark.sql.Encoders;
 import org.apache.spark.sql.Row;
@@ -192,6 +196,33 @@ class HostileInputTest {
     assertThat(outcomes())
         .containsExactly(
             "row: NUMERIC_FAILURE Model gave logits that are not finite for answer token 0");
+  }
+
+  @Test
+  void failsOnlyRowsWhoseOwnLogitsAreNotFinite() throws IOException, RowFailedException {
+    List<String> questions = List.of("Why?", "How many?", "Quiz!", "What is it?");
+    questions.forEach(question -> add(question, question, image(seed("rgb.png"), null)));
+    bytes("beside", seed("baseline.jpg"));
+    String[] variants = {
+      "model.path=" + folder.resolve("model"),
+      "variants=[{name: plain, hook: none}, {name: seen, hook: observe, sink-dimensions: [1, 2]}]",
+      "generation.max-new-tokens=8"
+    };
+    run(variants);
+    List<String> sound = answers();
+    TinyCheckpoint.copyTo(Files.createDirectory(folder.resolve("spoilt")))
+        .rowFilled(
+            "language_model.model.embed_tokens.weight", tokenOnlyIn("Quiz!", questions), Float.NaN);
+    variants[0] = "model.path=" + folder.resolve("spoilt");
+
+    AnnotateJob.Result result = restart(new LoadModel(), variants);
+
+    assertThat(result.failures()).containsExactly(Map.entry("NUMERIC_FAILURE", 2L));
+    assertThat(result.answered()).isEqualTo(2L * rows.size() - 2);
+    assertThat(answers())
+        .hasSameSizeAs(sound)
+        .filteredOn(row -> !row.startsWith("Quiz!"))
+        .containsExactlyElementsOf(sound.stream().filter(row -> !row.startsWith("Quiz!")).toList());
   }
 
   /**
@@ -367,5 +398,26 @@ class HostileInputTest {
         .stream()
         .map(row -> row.getString(0))
         .toList();
+  }
+
+  /** A token of a question's prompt that is in no other's, and that no row was answered with. */
+  private int tokenOnlyIn(String question, List<String> questions) throws RowFailedException {
+    Set<Integer> tokens = new TreeSet<>();
+    Set<Integer> others = new TreeSet<>();
+    try (ModelAnnotator annotator = ModelAnnotator.load(settings().annotator())) {
+      for (String each : questions) {
+        (each.equals(question) ? tokens : others)
+            .addAll(annotator.ask(seed("rgb.png"), each, null).promptTokenIds());
+      }
+    }
+    others.addAll(
+        spark
+            .read()
+            .parquet(folder.resolve("out/annotations").toString())
+            .selectExpr("explode(answer_token_ids)")
+            .as(Encoders.INT())
+            .collectAsList());
+    tokens.removeAll(others);
+    return tokens.iterator().next();
   }
 }
