@@ -42,6 +42,9 @@ final class OutputFolder {
 
   private static final String SUCCESS = "_SUCCESS";
 
+  /** Tries to read what is replaced again and again, seconds apart. */
+  private static final int READS = 3;
+
   /** What the demo adds; ours only beside a manifest, for others may call a picture so. */
   static final String CONTACT_SHEET = "contact-sheet.png";
 
@@ -131,14 +134,26 @@ final class OutputFolder {
   }
 
   private Optional<String> read(String name) {
+    return read(name, READS);
+  }
+
+  private Optional<String> read(String name, int tries) {
     try (InputStream content = plainFiles().open(new Path(folder, name))) {
       return Optional.of(new String(content.readAllBytes(), UTF_8));
     } catch (FileNotFoundException e) {
       return Optional.empty();
     } catch (IOException e) {
+      if (tries > 1 && isReplacedMeanwhile(e)) {
+        return read(name, tries - 1);
+      }
       throw new UncheckedIOException(
           "Cannot read %s in %s: %s".formatted(name, shown, SparkFailures.oneLine(e)), e);
     }
+  }
+
+  /** Of a lease that is renewed between S3A's look at it and its read; S3A may not be there. */
+  private static boolean isReplacedMeanwhile(IOException e) {
+    return e.getClass().getSimpleName().equals("RemoteFileChangedException");
   }
 
   /** Whether waves, or a manifest of whatever kind, lie here: more than a run that hardly began. */

@@ -127,6 +127,26 @@ class S3FaultTest {
     }
   }
 
+  @Test
+  void readsALeaseAgainThatIsRenewedWhileItIsRead() throws IOException {
+    AtomicInteger renewals = new AtomicInteger();
+    FaultyProxy.Plan plan =
+        (method, path) -> {
+          if (method.equals("GET") && path.endsWith("/_lease") && renewals.incrementAndGet() <= 2) {
+            String bucket = path.split("/", 3)[1];
+            String lease = new String(server.read(bucket, "out/_lease"), StandardCharsets.UTF_8);
+            server.write(bucket, "out/_lease", (lease + "\n").getBytes(StandardCharsets.UTF_8));
+          }
+          return Fate.PASS;
+        };
+    try (FaultyProxy proxy = new FaultyProxy(server.port(), plan)) {
+      String bucket = server.newBucket(hadoop, proxy.port());
+      putQuestions(bucket);
+      assertThat(run(bucket).answered()).isEqualTo(2 * ROWS);
+      assertThat(renewals).hasValueGreaterThan(2);
+    }
+  }
+
   /** As if this run slept between its look at the lease and its request. */
   @Test
   void doesNotReplaceAManifestThatHasChangedSinceItLooked() throws IOException {
