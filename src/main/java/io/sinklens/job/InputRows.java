@@ -10,6 +10,7 @@ import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Predicate;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.catalyst.expressions.CallMethodViaReflection;
@@ -19,7 +20,7 @@ import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
 import org.apache.spark.sql.execution.QueryExecution;
 import org.apache.spark.sql.types.DataTypes;
 import org.jspecify.annotations.Nullable;
-import scala.jdk.javaapi.CollectionConverters;
+import scala.collection.Iterator;
 
 /**
  * What questions are made of: the input's rows, with what settings add and without what they drop.
@@ -156,14 +157,22 @@ final class InputRows {
   }
 
   private static boolean callsJava(LogicalPlan plan) {
-    return CollectionConverters.asJava(plan.expressions()).stream().anyMatch(InputRows::callsJava)
-        || CollectionConverters.asJava(plan.children()).stream().anyMatch(InputRows::callsJava);
+    return any(plan.expressions().iterator(), InputRows::callsJava)
+        || any(plan.children().iterator(), InputRows::callsJava);
   }
 
   private static boolean callsJava(Expression expression) {
     return expression instanceof CallMethodViaReflection
         || (expression instanceof SubqueryExpression query && callsJava(query.plan()))
-        || CollectionConverters.asJava(expression.children()).stream()
-            .anyMatch(InputRows::callsJava);
+        || any(expression.children().iterator(), InputRows::callsJava);
+  }
+
+  private static <T> boolean any(Iterator<T> all, Predicate<T> condition) {
+    while (all.hasNext()) {
+      if (condition.test(all.next())) {
+        return true;
+      }
+    }
+    return false;
   }
 }

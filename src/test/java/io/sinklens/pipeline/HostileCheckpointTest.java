@@ -145,7 +145,7 @@ class HostileCheckpointTest {
   private static void collect(JsonNode node, Random random, List<Runnable> replacements) {
     JsonNode other = UNEXPECTED.get(random.nextInt(UNEXPECTED.size()));
     if (node instanceof ObjectNode object) {
-      for (String key : object.propertyStream().map(Map.Entry::getKey).toList()) {
+      for (String key : object.properties().stream().map(Map.Entry::getKey).toList()) {
         replacements.add(() -> object.set(key, other));
         collect(object.get(key), random, replacements);
       }
