@@ -4,6 +4,7 @@ import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.AnnotatorFactory;
 import io.sinklens.pipeline.ModelFacts;
 import io.sinklens.pipeline.RunSettings;
+import io.sinklens.pipeline.RunSettings.ImageTable;
 import io.sinklens.table.AnnotationTable;
 import io.sinklens.table.QuestionTable;
 import io.sinklens.table.WaveCommit;
@@ -480,6 +481,8 @@ public final class AnnotateJob {
     try {
       Addresses.requireNoSecrets("input.path", run.input().path());
       Addresses.requireNoSecrets("input.images", run.input().images());
+      ImageTable images = run.input().imageTable();
+      Addresses.requireNoSecrets("input.image-table.path", images == null ? null : images.path());
       Addresses.requireNoSecrets("output.path", run.output().path());
       return work.call();
     } catch (Exception e) {

@@ -6,10 +6,10 @@ import static org.apache.spark.sql.functions.expr;
 import io.sinklens.pipeline.Addresses;
 import io.sinklens.pipeline.RunSettings.ImageTable;
 import io.sinklens.pipeline.RunSettings.Input;
-import java.lang.reflect.InvocationTargetException;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.Callable;
 import java.util.function.Predicate;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
@@ -27,7 +27,6 @@ import scala.collection.Iterator;
  */
 final class InputRows {
   private static final String IMAGE_KEY = "_image_of_table";
-  private static final int EXAMPLES = 3;
 
   private InputRows() {}
 
@@ -56,19 +55,6 @@ final class InputRows {
               .formatted(image));
     }
     Dataset<Row> images = read(rows, table);
-    List<Row> twice =
-        images
-            .groupBy(IMAGE_KEY)
-            .count()
-            .where("count > 1")
-            .orderBy(IMAGE_KEY)
-            .limit(EXAMPLES)
-            .collectAsList();
-    if (!twice.isEmpty()) {
-      throw new IllegalArgumentException(
-          "Ids of input.image-table must be unique, but column %s has duplicates, such as %s"
-              .formatted(table.id(), twice.get(0).get(0)));
-    }
     try {
       String id = String.valueOf(input.columns().imageId());
       return rows.join(
@@ -83,75 +69,69 @@ final class InputRows {
     }
   }
 
-  /** The images as two columns. */
+  /** The images as two columns, each id once. */
   private static Dataset<Row> read(Dataset<Row> rows, ImageTable table) {
+    Dataset<Row> images;
+    List<Row> twice;
     try {
-      return rows.sparkSession()
-          .read()
-          .parquet(table.path())
-          .select(
-              col(table.id()).cast(DataTypes.StringType).as(IMAGE_KEY),
-              col(table.image()).as("image"));
+      images =
+          rows.sparkSession()
+              .read()
+              .parquet(table.path())
+              .select(
+                  col(table.id()).cast(DataTypes.StringType).as(IMAGE_KEY),
+                  col(table.image()).as("image"));
+      twice =
+          images
+              .groupBy(IMAGE_KEY)
+              .count()
+              .where("count > 1")
+              .orderBy(IMAGE_KEY)
+              .limit(1)
+              .collectAsList();
     } catch (Exception e) {
       throw new IllegalArgumentException(
           "Cannot read input.image-table %s: %s"
-              .formatted(Addresses.withoutSecrets(table.path()), SparkFailures.oneLine(e)),
+              .formatted(Addresses.withoutSecrets(table.path()), SparkFailures.reason(e)),
           e);
     }
+    if (!twice.isEmpty()) {
+      throw new IllegalArgumentException(
+          "Ids of input.image-table must be unique, but column %s has duplicates, such as %s"
+              .formatted(table.id(), twice.get(0).get(0)));
+    }
+    return images;
   }
 
   private static Dataset<Row> derived(Dataset<Row> rows, String name, String expression) {
-    String setting = "input.derived." + name;
-    try {
-      return withoutJavaCalls(rows.withColumn(name, expr(expression)), setting);
-    } catch (JavaCallException e) {
-      throw e;
-    } catch (Exception e) {
-      throw unusable(setting, expression, e);
-    }
+    return made("input.derived." + name, expression, () -> rows.withColumn(name, expr(expression)));
   }
 
   private static Dataset<Row> filtered(Dataset<Row> rows, @Nullable String condition) {
-    if (condition == null) {
-      return rows;
-    }
-    try {
-      return withoutJavaCalls(rows.where(condition), "input.filter");
-    } catch (JavaCallException e) {
-      throw e;
-    } catch (Exception e) {
-      throw unusable("input.filter", condition, e);
-    }
-  }
-
-  private static IllegalArgumentException unusable(String setting, String sql, Exception e) {
-    return new IllegalArgumentException(
-        "Cannot use %s %s: %s".formatted(setting, sql, SparkFailures.oneLine(e)), e);
-  }
-
-  private static final class JavaCallException extends IllegalArgumentException {
-    private static final long serialVersionUID = 1;
-
-    private JavaCallException(String message) {
-      super(message);
-    }
+    return condition == null ? rows : made("input.filter", condition, () -> rows.where(condition));
   }
 
   /** SQL has functions that call any method of Java, which a job file must not. */
-  private static Dataset<Row> withoutJavaCalls(Dataset<Row> rows, String setting)
-      throws ReflectiveOperationException {
+  private static Dataset<Row> made(String setting, String sql, Callable<Dataset<Row>> work) {
+    Dataset<Row> rows;
+    try {
+      rows = work.call();
+    } catch (Exception e) { // Scala declares nothing: what Spark cannot parse comes unannounced.
+      throw new IllegalArgumentException(
+          "Cannot use %s %s: %s".formatted(setting, sql, SparkFailures.oneLine(e)), e);
+    }
     if (callsJava(plan(rows))) {
-      throw new JavaCallException(setting + " must not call Java (java_method, reflect)");
+      throw new IllegalArgumentException(setting + " must not call Java (java_method, reflect)");
     }
     return rows;
   }
 
   /** Spark 4 has the method in a subclass that Spark 3.5 does not have. */
-  private static LogicalPlan plan(Dataset<Row> rows) throws ReflectiveOperationException {
+  private static LogicalPlan plan(Dataset<Row> rows) {
     try {
       Object execution = rows.getClass().getMethod("queryExecution").invoke(rows);
       return ((QueryExecution) execution).analyzed();
-    } catch (InvocationTargetException e) {
+    } catch (ReflectiveOperationException e) {
       throw new IllegalStateException("Cannot look at a query", e);
     }
   }
